@@ -1,0 +1,82 @@
+#include "kernels/common/op_case.h"
+
+#include "tensor/philox.h"
+
+namespace wavllm {
+
+namespace {
+
+std::map<std::string, void (*)(Op&)>& registrations() {
+    static auto* r = new std::map<std::string, void (*)(Op&)>;
+    return *r;
+}
+
+uint32_t next_stream = 0;  // reset for each op, so that a new op does not change another's inputs
+
+Philox next_random(const char* purpose) {
+    return {20260101, purpose, next_stream++};
+}
+
+}  // namespace
+
+Params& Params::list(const std::string& name, std::vector<int64_t> values) {
+    lists_[name] = std::move(values);
+    return *this;
+}
+
+double Params::number(const std::string& name) const {
+    const auto it = numbers_.find(name);
+    if (it == numbers_.end()) throw Error("op case: no parameter \"{}\"", name);
+    return it->second;
+}
+
+double Params::number(const std::string& name, double otherwise) const {
+    const auto it = numbers_.find(name);
+    return it == numbers_.end() ? otherwise : it->second;
+}
+
+const std::vector<int64_t>& Params::list(const std::string& name) const {
+    const auto it = lists_.find(name);
+    if (it == lists_.end()) throw Error("op case: no list \"{}\"", name);
+    return it->second;
+}
+
+const std::map<std::string, Op>& ops() {
+    static const auto* all = [] {
+        auto* result = new std::map<std::string, Op>;
+        PurposeScope scope(Purpose::data);
+        for (auto& [name, fill] : registrations()) {
+            Op& op = (*result)[name];
+            op.name = name;
+            next_stream = 0;
+            fill(op);
+        }
+        return result;
+    }();
+    return *all;
+}
+
+Tensor random(const Shape& shape, double scale, double offset) {
+    Tensor t = Tensor::empty(shape);
+    const Philox rng = next_random("case");
+    float* p = t.mutable_data<float>();
+    for (int64_t i = 0; i < t.numel(); ++i)
+        p[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)) * scale + offset);
+    return t;
+}
+
+Tensor random_ids(const Shape& shape, int64_t below) {
+    Tensor t = Tensor::empty(shape, DType::i32);
+    const Philox rng = next_random("ids");
+    int32_t* p = t.mutable_data<int32_t>();
+    for (int64_t i = 0; i < t.numel(); ++i)
+        p[i] = static_cast<int32_t>(rng.bits(static_cast<uint64_t>(i)) % static_cast<uint64_t>(below));
+    return t;
+}
+
+bool detail::register_op(const char* name, void (*fill)(Op&)) {
+    registrations()[name] = fill;
+    return true;
+}
+
+}  // namespace wavllm

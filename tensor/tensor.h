@@ -1,0 +1,174 @@
+#pragma once
+// A tensor: a strided view of shared storage. Copies of a Tensor share memory; reshape, slice and transpose are views.
+// The tape of autograd/ hangs on the opaque `autograd_meta`; this floor knows nothing of it, and views made here are
+// not differentiable (autograd/ops/view.h has those that are).
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tensor/allocator.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+#include "tensor/error.h"
+#include "tensor/ref.h"
+#include "tensor/shape.h"
+
+namespace wavllm {
+
+/// A block of memory that tensors share. Either owned (from the allocator) or borrowed with something that keeps it
+/// alive.
+class Storage final : public RefCounted {
+public:
+    Storage(size_t bytes, Purpose purpose);
+    Storage(const void* borrowed, Ref<RefCounted> keep_alive);
+    ~Storage() override;
+
+    char* data() const {
+        return data_;
+    }
+    bool read_only() const {
+        return read_only_;
+    }
+    uint32_t version() const {
+        return version_;
+    }
+    void written() {
+        ++version_;
+    }
+    std::string_view label() const {
+        return label_;
+    }
+    /// A name for error messages; kept for the life of the process (few names, most are parameters).
+    void set_label(std::string_view label);
+
+private:
+    char* data_ = nullptr;
+    bool read_only_ = false;
+    uint32_t version_ = 0;
+    std::string_view label_;
+    Ref<RefCounted> keep_alive_;
+};
+
+class Tensor {
+public:
+    Tensor() = default;  ///< undefined: defined() is false
+
+    /// Uninitialised memory booked to the current purpose. Block dtypes need a last dimension of whole blocks.
+    static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+    static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+    static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+    template <class T>
+    static Tensor from(std::span<const T> values, const Shape& shape);
+    template <class T>
+    static Tensor from(const std::vector<T>& values, const Shape& shape) {
+        return from(std::span<const T>(values), shape);
+    }
+    /// A read-only tensor over memory that somebody else owns (a mapped file, say), kept alive by `keep_alive`.
+    static Tensor borrow(const void* data, const Shape& shape, DType dtype, Ref<RefCounted> keep_alive);
+
+    bool defined() const {
+        return static_cast<bool>(storage_);
+    }
+    const Shape& shape() const {
+        return shape_;
+    }
+    int rank() const {
+        return shape_.rank();
+    }
+    int64_t dim(int i) const {
+        return shape_[i];
+    }
+    int64_t stride(int i) const {
+        return strides_[static_cast<size_t>(i < 0 ? i + rank() : i)];
+    }
+    int64_t numel() const {
+        return shape_.numel();
+    }
+    /// Product of all dimensions but the last: what row-wise ops loop over.
+    int64_t rows() const {
+        return shape_.last() ? numel() / shape_.last() : 0;
+    }
+    DType dtype() const {
+        return dtype_;
+    }
+    Device device() const {
+        return device_;
+    }
+    bool contiguous() const;
+    size_t bytes() const {
+        return bytes_for(dtype_, static_cast<size_t>(numel()));
+    }
+
+    /// Read access. Throws DTypeError if T is not the element type.
+    template <class T>
+    const T* data() const {
+        return static_cast<const T*>(checked(DTypeOf<T>::value));
+    }
+    /// Write access: counts as an in-place write, which the tape checks against what it saved.
+    template <class T>
+    T* mutable_data() {
+        return static_cast<T*>(const_cast<void*>(writable(DTypeOf<T>::value)));
+    }
+    const void* raw() const;
+    void* mutable_raw() {
+        return const_cast<void*>(writable(dtype_));
+    }
+
+    // Views: no copy, same storage.
+    Tensor reshape(const Shape& shape) const;  ///< contiguous tensors only
+    Tensor slice(int dim, int64_t begin, int64_t end) const;
+    Tensor select(int dim, int64_t index) const;  ///< drops the dimension
+    Tensor transpose(int a, int b) const;
+    /// This tensor, or a contiguous copy of it if it is a strided view.
+    Tensor to_contiguous() const;
+    Tensor clone() const;
+    /// Converted copy (f32, f64, bf16, f16 among each other; block formats to f32).
+    Tensor to(DType dtype) const;
+    /// All elements as doubles, in row-major order.
+    std::vector<double> values() const;
+    double item() const;  ///< the only element
+
+    std::string_view label() const {
+        return defined() ? storage_->label() : std::string_view{};
+    }
+    Tensor& set_label(std::string_view label);
+    /// For error messages: label, shape and dtype.
+    std::string describe() const;
+
+    const Ref<Storage>& storage() const {
+        return storage_;
+    }
+    const Ref<RefCounted>& autograd_meta() const {
+        return meta_;
+    }
+    void set_autograd_meta(Ref<RefCounted> meta) {
+        meta_ = std::move(meta);
+    }
+    /// The same view without its place on the tape.
+    Tensor detach() const;
+
+private:
+    const void* checked(DType dtype) const;
+    const void* writable(DType dtype);
+    void set_row_major();
+
+    Ref<Storage> storage_;
+    Ref<RefCounted> meta_;
+    Shape shape_;
+    std::array<int64_t, Shape::kMaxRank> strides_{};
+    int64_t offset_ = 0;  // elements
+    DType dtype_ = DType::f32;
+    Device device_ = Device::cpu;
+};
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
+    Tensor t = empty(shape, DTypeOf<T>::value);
+    if (static_cast<int64_t>(values.size()) != shape.numel())
+        throw ShapeError("{} values for a tensor of shape {}", values.size(), shape.str());
+    std::copy(values.begin(), values.end(), t.mutable_data<T>());
+    return t;
+}
+
+}  // namespace wavllm
