@@ -5,6 +5,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace wavllm::kernels {
 
@@ -36,9 +41,13 @@ WAVLLM_INLINE void store(float* p, vf v, int64_t n) {
 }
 /// a*b + c with one rounding.
 WAVLLM_INLINE vf fma(vf a, vf b, vf c) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
     vf r;
     for (int i = 0; i < kLanes; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
     return r;
+#endif
 }
 WAVLLM_INLINE vf vmax(vf a, vf b) {
     return a > b ? a : b;

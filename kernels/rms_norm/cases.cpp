@@ -28,7 +28,8 @@ OP_CASES(rms_norm) {
                 .bench = bench});
     };
     one("one element", {1, 1}, 1e-5);
-    op.cases.back().gradient_tolerance = 1e-3;  // the true gradient is a difference of equal terms, about 1e-5 of either
+    op.cases.back().gradient_tolerance =
+        1e-3;  // the true gradient is a difference of equal terms, about 1e-5 of either
     one("no multiple of the vector width", {3, 7}, 1e-6);
     one("smollm2 row", {4, 576}, 1e-5);
     one("three dimensions", {2, 5, 100}, 1e-5);

@@ -57,7 +57,8 @@ TEST_CASE("every op's gradient agrees with central differences of its float64 re
         CAPTURE(op.name);
         CAPTURE(c.name);
         const TapedOp* taped = derivative(op.name);
-        REQUIRE_MESSAGE(taped, op.name, ": no DERIVATIVE in autograd/ops/");
+        CHECK_MESSAGE(taped, op.name, ": no DERIVATIVE in autograd/ops/");
+        if (!taped) return;
         const GradientError worst =
             gradient_check([&](Inputs in) { return (*taped)(in, c.params); },
                            [&](Inputs64 in) { return op.reference(in, c.params); }, c.inputs, c.differentiable);

@@ -1,0 +1,62 @@
+#include "kernels/common/check.h"
+#include "kernels/common/op_case.h"
+#include "kernels/conv1d/conv1d.h"
+
+namespace wavllm {
+
+OP_CASES(conv1d) {
+    op.forward = [](Inputs in, const Params& p) {
+        const ConvGeometry g{p.i("stride"), p.i("padding")};
+        const Tensor borders = kernels::make_borders(p.list("lengths"));
+        return p.flag("packed") ? kernels::conv1d(in[0], borders, PackedConv::pack(in[1]), in[2], g)
+                                : kernels::conv1d(in[0], borders, in[1], in[2], g);
+    };
+    op.reference = [](Inputs64 in, const Params& p) {
+        const Array64 &x = in[0], &w = in[1], &bias = in[2];
+        const int64_t stride = p.i("stride"), padding = p.i("padding"), n = w.shape[0], channels = w.shape[1],
+                      taps = w.shape[2];
+        std::vector<double> y;
+        int64_t begin = 0;
+        for (int64_t length : p.list("lengths")) {
+            for (int64_t t = 0; t * stride + taps <= length + 2 * padding; ++t)
+                for (int64_t o = 0; o < n; ++o) {
+                    double sum = bias[o];
+                    for (int64_t tap = 0; tap < taps; ++tap) {
+                        const int64_t at = t * stride + tap - padding;
+                        if (at < 0 || at >= length) continue;
+                        for (int64_t c = 0; c < channels; ++c)
+                            sum += x[(begin + at) * channels + c] * w[(o * channels + c) * taps + tap];
+                    }
+                    y.push_back(sum);
+                }
+            begin += length;
+        }
+        Array64 result(Shape{static_cast<int64_t>(y.size()) / n, n});
+        result.v = y;
+        return result;
+    };
+    const auto one = [&](const char* name, std::vector<int64_t> lengths, int64_t in, int64_t out, int64_t taps,
+                         Params p, bool bench = false) {
+        int64_t rows = 0;
+        for (int64_t l : lengths) rows += l;
+        const double flops = 2.0 * static_cast<double>(rows / p.i("stride") * in * out * taps);
+        const bool trained = !p.flag("packed");
+        op.add({.name = name,
+                .inputs = {random({rows, in}), random({out, in, taps}, 0.3), random({out})},
+                .params = p.list("lengths", std::move(lengths)),
+                .differentiable = {true, trained, true},
+                .bytes = 4.0 * static_cast<double>(rows * in + rows / p.i("stride") * out + in * out * taps),
+                .flops = flops,
+                .bench = bench});
+    };
+    one("Whisper's first", {20}, 8, 12, 3, {{"stride", 1}, {"padding", 1}});
+    one("Whisper's second", {21}, 6, 9, 3, {{"stride", 2}, {"padding", 1}});
+    one("several sequences", {7, 1, 2, 12}, 5, 6, 3, {{"stride", 2}, {"padding", 1}});
+    one("packed", {9, 14}, 16, 40, 3, {{"stride", 2}, {"padding", 1}, {"packed", 1}});
+    one("no padding, long stride", {31, 10}, 3, 7, 10, {{"stride", 5}, {"padding", 0}});
+    one("a sequence shorter than the kernel gives nothing", {2, 8}, 4, 3, 5, {{"stride", 1}, {"padding", 0}});
+    one("3000x80x512", {3000}, 80, 512, 3, {{"stride", 1}, {"padding", 1}}, true);
+    one("3000x512x512 stride 2", {3000}, 512, 512, 3, {{"stride", 2}, {"padding", 1}}, true);
+}
+
+}  // namespace wavllm

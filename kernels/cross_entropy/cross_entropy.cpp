@@ -1,0 +1,118 @@
+#include "kernels/cross_entropy/cross_entropy.h"
+
+#include "kernels/common/check.h"
+#include "kernels/common/simd.h"
+#include "tensor/thread_pool.h"
+
+namespace wavllm::kernels {
+
+namespace {
+
+constexpr int64_t kRowsAtOnce = 56;  // logits of SmolLM2 (49152 tokens): 11 MB
+
+void expect_targets(const Tensor& targets, int64_t rows, int64_t vocabulary) {
+    expect("cross_entropy", "targets", targets, {rows}, DType::i32);
+    const int32_t* t = targets.data<int32_t>();
+    for (int64_t i = 0; i < rows; ++i)
+        if (t[i] < 0 || t[i] >= vocabulary)
+            throw Error("cross_entropy: target {} of row {} is outside the vocabulary of {}", t[i], i, vocabulary);
+}
+
+struct LogSum {
+    float max, log_sum;  // log(sum of exp(z)) = max + log_sum
+};
+
+LogSum log_sum(const float* z, int64_t n) {
+    vf top = broadcast(z[0]);
+    for_lanes(n, [&](int64_t i, auto lanes) {
+        if constexpr (std::is_same_v<decltype(lanes), int64_t>) {
+            for (int64_t j = 0; j < lanes; ++j) top[j] = std::max(top[j], z[i + j]);
+        } else {
+            top = vmax(load(z + i), top);
+        }
+    });
+    const float m = max(top);
+    double total = 0;  // blocks in f32, their sum in double
+    for (int64_t block = 0; block < n; block += 1024) {
+        vf s{};
+        for_lanes(std::min<int64_t>(1024, n - block), [&](int64_t i, auto lanes) {
+            vf e = exp(load(z + block + i, lanes) - broadcast(m));
+            if constexpr (std::is_same_v<decltype(lanes), int64_t>)
+                for (int64_t j = lanes; j < kLanes; ++j) e[j] = 0;
+            s += e;
+        });
+        total += sum(s);
+    }
+    return {m, static_cast<float>(std::log(total))};
+}
+
+/// z <- (softmax(z) - onehot(target)) * scale
+void softmax_minus_onehot(float* out, const float* z, int64_t n, LogSum l, int32_t target, float scale) {
+    const vf shift = broadcast(l.max), log_total = broadcast(l.log_sum);
+    for_lanes(
+        n, [&](int64_t i, auto lanes) { store(out + i, exp(load(z + i, lanes) - shift - log_total) * scale, lanes); });
+    out[target] -= scale;
+}
+
+}  // namespace
+
+RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx) {
+    expect("cross_entropy", "x", x);
+    const int64_t rows = x.rows(), d = x.shape().last(), vocabulary = head.out_features();
+    if (d != head.in_features())
+        throw ShapeError("cross_entropy: head {} takes {} features, but x is {}", head.describe(), head.in_features(),
+                         x.describe());
+    expect_targets(targets, rows, vocabulary);
+    RowLosses result{Tensor::empty({rows}), want_dx ? Tensor::empty(x.shape()) : Tensor()};
+    Tensor logits = workspace({std::min(rows, kRowsAtOnce), vocabulary});
+    float *z = logits.mutable_data<float>(), *losses = result.losses.mutable_data<float>();
+    float* dx = want_dx ? result.dx.mutable_data<float>() : nullptr;
+    const int32_t* t = targets.data<int32_t>();
+    for (int64_t r0 = 0; r0 < rows; r0 += kRowsAtOnce) {
+        const int64_t n = std::min(kRowsAtOnce, rows - r0);
+        gemm(n, x.data<float>() + r0 * d, d, head.panels(), z, vocabulary);
+        parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+                float* row = z + i * vocabulary;
+                const LogSum l = log_sum(row, vocabulary);
+                losses[r0 + i] = l.max - row[t[r0 + i]] + l.log_sum;
+                if (want_dx) softmax_minus_onehot(row, row, vocabulary, l, t[r0 + i], scale);
+            }
+        });
+        if (want_dx) gemm_transposed(n, z, vocabulary, head.panels(), dx + r0 * d, d);
+    }
+    return result;
+}
+
+Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
+    expect("cross_entropy", "logits", logits);
+    const int64_t rows = logits.rows(), v = logits.shape().last();
+    expect_targets(targets, rows, v);
+    Tensor losses = Tensor::empty({rows});
+    float* out = losses.mutable_data<float>();
+    const float* z = logits.data<float>();
+    const int32_t* t = targets.data<int32_t>();
+    parallel_for(rows, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            const LogSum l = log_sum(z + i * v, v);
+            out[i] = l.max - z[i * v + t[i]] + l.log_sum;
+        }
+    });
+    return losses;
+}
+
+Tensor cross_entropy_logits_backward(const Tensor& logits, const Tensor& targets, const Tensor& dlosses) {
+    const int64_t rows = logits.rows(), v = logits.shape().last();
+    expect("cross_entropy backward", "dlosses", dlosses, {rows});
+    Tensor dlogits = Tensor::empty(logits.shape());
+    float* out = dlogits.mutable_data<float>();
+    const float *z = logits.data<float>(), *dl = dlosses.data<float>();
+    const int32_t* t = targets.data<int32_t>();
+    parallel_for(rows, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+            softmax_minus_onehot(out + i * v, z + i * v, v, log_sum(z + i * v, v), t[i], dl[i]);
+    });
+    return dlogits;
+}
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,60 @@
+#include "kernels/common/op_case.h"
+#include "kernels/linear/linear.h"
+
+namespace wavllm {
+
+namespace {
+
+Tensor run(Inputs in, const Params& p) {
+    const Tensor bias = in.size() > 2 ? in[2] : Tensor();
+    if (!p.flag("packed")) return kernels::linear(in[0], in[1], bias);
+    return kernels::linear(in[0], PackedWeight::pack(in[1], p.flag("bf16") ? DType::bf16 : DType::f32), bias);
+}
+
+}  // namespace
+
+OP_CASES(linear) {
+    op.forward = run;
+    op.reference = [](Inputs64 in, const Params&) {
+        const Array64 &x = in[0], &w = in[1];
+        const int64_t n = w.shape[0], k = w.shape[1];
+        Array64 y(x.shape.with(-1, n));
+        for (int64_t m = 0; m < x.rows(); ++m)
+            for (int64_t i = 0; i < n; ++i) {
+                double sum = in.size() > 2 ? in[2][i] : 0;
+                for (int64_t j = 0; j < k; ++j) sum += x[m * k + j] * w[i * k + j];
+                y[m * n + i] = sum;
+            }
+        return y;
+    };
+    const auto one = [&](const char* name, const Shape& x, int64_t n, Params params, bool bias,
+                         DType dtype = DType::f32) {
+        const int64_t k = x.last();
+        std::vector<Tensor> inputs = {random(x), random({n, k}, 1 / std::sqrt(static_cast<double>(k))).to(dtype)};
+        if (bias) inputs.push_back(random({n}));
+        std::vector<bool> differentiable = {true, dtype == DType::f32 && !params.flag("packed"), bias};
+        op.add({.name = name, .inputs = inputs, .params = params, .differentiable = differentiable});
+    };
+    one("1x1", {1, 1}, 1, {}, true);
+    one("odd sizes", {5, 13}, 9, {}, true);
+    one("three dimensions", {2, 3, 40}, 70, {}, true);
+    one("tile borders", {29, 64}, 65, {}, false);
+    one("depth over several blocks", {15, 700}, 33, {}, true);
+    one("no rows", {0, 8}, 4, {}, true);
+    one("packed", {17, 96}, 100, {{"packed", 1}}, true);
+    one("packed, row distance of 4 KiB", {30, 1024}, 130, {{"packed", 1}}, false);
+    one("packed bf16 weight", {17, 96}, 100, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
+    one("bf16 weight", {5, 64}, 40, {}, false, DType::bf16);
+    const auto bench = [&](int64_t m, int64_t k, int64_t n, Params params, const char* name) {
+        op.add({.name = name,
+                .inputs = {random({m, k}), random({n, k}, 0.05)},
+                .params = params,
+                .bytes = 4.0 * static_cast<double>(m * k + n * k + m * n),
+                .flops = 2.0 * static_cast<double>(m * n * k),
+                .bench = true});
+    };
+    bench(640, 576, 1536, {}, "640x576x1536");
+    bench(1500, 512, 2048, {}, "1500x512x2048");
+}
+
+}  // namespace wavllm

@@ -1,0 +1,87 @@
+#include "kernels/common/check.h"
+#include "kernels/common/op_case.h"
+#include "kernels/lora_linear/lora_linear.h"
+
+namespace wavllm {
+
+namespace {
+
+Tensor row_keys(int64_t rows) {
+    Tensor keys = Tensor::empty({rows}, DType::i64);
+    int64_t* p = keys.mutable_data<int64_t>();
+    for (int64_t i = 0; i < rows; ++i) p[i] = 1000 + 3 * i;
+    return keys;
+}
+
+DropoutKey dropout_of(const Params& p, int64_t rows) {
+    return {p.f("dropout"), 7, 21, 3, row_keys(rows)};
+}
+
+LoraScale scale_of(Inputs in, const Params& p) {
+    if (in.size() < 5) return {p.f("scale")};
+    return {1.0f, in[4], kernels::make_borders(p.list("lengths"))};
+}
+
+}  // namespace
+
+// Inputs: x, w, lora_a, lora_b and, for a vector a request, r.
+OP_CASES(lora_linear) {
+    op.forward = [](Inputs in, const Params& p) {
+        const DropoutKey drop = dropout_of(p, in[0].rows());
+        return kernels::lora_linear(in[0], PackedWeight::pack(in[1]), in[2], in[3], scale_of(in, p), &drop).y;
+    };
+    op.reference = [](Inputs64 in, const Params& p) {
+        const Array64 &x = in[0], &w = in[1], &a = in[2], &b = in[3];
+        const int64_t rows = x.rows(), k = x.shape.last(), n = w.shape[0], rank = a.shape[1];
+        const DropoutKey drop = dropout_of(p, rows);
+        std::vector<float> ones(static_cast<size_t>(k), 1.0f), mask(static_cast<size_t>(k));
+        std::vector<int64_t> request;
+        if (in.size() > 4)
+            for (size_t s = 0; s < p.list("lengths").size(); ++s)
+                request.insert(request.end(), static_cast<size_t>(p.list("lengths")[s]), static_cast<int64_t>(s));
+        Array64 y({rows, n});
+        for (int64_t t = 0; t < rows; ++t) {
+            mask = ones;
+            if (drop.p > 0) kernels::dropout_row(drop, t, ones.data(), mask.data(), k);
+            std::vector<double> u(static_cast<size_t>(rank));
+            for (int64_t j = 0; j < rank; ++j)
+                for (int64_t i = 0; i < k; ++i)
+                    u[static_cast<size_t>(j)] += x[t * k + i] * mask[static_cast<size_t>(i)] * a[i * rank + j];
+            for (int64_t o = 0; o < n; ++o) {
+                double base = 0, update = 0;
+                for (int64_t i = 0; i < k; ++i) base += x[t * k + i] * w[o * k + i];
+                for (int64_t j = 0; j < rank; ++j) update += u[static_cast<size_t>(j)] * b[j * n + o];
+                y[t * n + o] = base + update * (in.size() > 4 ? in[4][request[static_cast<size_t>(t)] * n + o]
+                                                              : p.number("scale"));
+            }
+        }
+        return y;
+    };
+    const auto one = [&](const char* name, int64_t rows, int64_t k, int64_t n, int64_t rank, Params p,
+                         std::vector<int64_t> lengths = {}, bool bench = false) {
+        std::vector<Tensor> inputs = {random({rows, k}), random({n, k}, 0.1), random({k, rank}, 0.1),
+                                      random({rank, n}, 0.1)};
+        const double m = static_cast<double>(rows), flops = 2 * m * static_cast<double>(k * n + rank * (k + n));
+        if (!lengths.empty()) {
+            inputs.push_back(random({static_cast<int64_t>(lengths.size()), n}));
+            p.list("lengths", lengths);
+        }
+        op.add({.name = name,
+                .inputs = std::move(inputs),
+                .params = std::move(p),
+                .differentiable = {true, false, true, true, true},
+                .bytes = 4 * (m * static_cast<double>(k + n) + static_cast<double>(k * n + rank * (k + n))),
+                .flops = flops,
+                .bench = bench});
+        op.cases.back().differentiable.resize(op.cases.back().inputs.size());
+    };
+    one("a number", 5, 24, 40, 4, {{"scale", 2}, {"dropout", 0}});
+    one("a number, dropout", 33, 40, 70, 16, {{"scale", 0.5}, {"dropout", 0.25}});
+    one("a vector a request", 9, 24, 40, 4, {{"dropout", 0}}, {4, 0, 5});
+    one("a vector a request, dropout", 20, 36, 65, 8, {{"dropout", 0.1}}, {13, 7});
+    one("strength 0", 4, 8, 8, 2, {{"scale", 0}, {"dropout", 0}});
+    one("640x576x576 rank 32", 640, 576, 576, 32, {{"scale", 1}, {"dropout", 0}}, {}, true);
+    one("640x576x576 rank 32 dropout", 640, 576, 576, 32, {{"scale", 1}, {"dropout", 0.1}}, {}, true);
+}
+
+}  // namespace wavllm

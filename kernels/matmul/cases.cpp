@@ -1,0 +1,40 @@
+#include "kernels/common/op_case.h"
+#include "kernels/matmul/matmul.h"
+
+namespace wavllm {
+
+OP_CASES(matmul) {
+    op.forward = [](Inputs in, const Params& p) { return kernels::matmul(in[0], in[1], p.flag("transpose_b")); };
+    op.reference = [](Inputs64 in, const Params& p) {
+        const Array64 &a = in[0], &b = in[1];
+        const bool t = p.flag("transpose_b");
+        const int64_t m = a.shape[-2], k = a.shape[-1], n = b.shape[t ? -2 : -1];
+        Array64 c(a.shape.with(-1, n));
+        for (int64_t row = 0; row < c.rows(); ++row)
+            for (int64_t j = 0; j < n; ++j) {
+                const int64_t base = row / m * k * n;
+                double sum = 0;
+                for (int64_t i = 0; i < k; ++i) sum += a[row * k + i] * b[base + (t ? j * k + i : i * n + j)];
+                c[row * n + j] = sum;
+            }
+        return c;
+    };
+    const auto one = [&](const char* name, const Shape& a, const Shape& b, bool t, bool bench = false) {
+        const double flops = 2.0 * static_cast<double>(a.numel() * b[t ? -2 : -1]);
+        op.add({.name = name,
+                .inputs = {random(a), random(b)},
+                .params = {{"transpose_b", t}},
+                .bytes = 4.0 * static_cast<double>(a.numel() + b.numel()),
+                .flops = flops,
+                .bench = bench});
+    };
+    one("odd sizes", {3, 5}, {5, 7}, false);
+    one("transposed", {3, 5}, {7, 5}, true);
+    one("batched", {2, 3, 17, 20}, {2, 3, 20, 40}, false);
+    one("batched, transposed", {3, 17, 20}, {3, 40, 20}, true);
+    one("LoRA rank", {40, 64}, {64, 16}, false);
+    one("640x576x32", {640, 576}, {576, 32}, false, true);
+    one("1024x1024x1024", {1024, 1024}, {1024, 1024}, false, true);
+}
+
+}  // namespace wavllm

@@ -1,0 +1,63 @@
+#include "kernels/matmul/matmul.h"
+
+#include "kernels/common/check.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/linear/linear.h"
+
+namespace wavllm::kernels {
+
+namespace {
+
+struct Sizes {
+    int64_t batch, m, k, n;
+};
+
+Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_b) {
+    expect("matmul", "a", a);
+    expect("matmul", "b", b);
+    bool good = a.rank() >= 2 && a.rank() == b.rank() && a.dim(-1) == b.dim(transpose_b ? -1 : -2);
+    for (int i = 0; good && i < a.rank() - 2; ++i) good = a.dim(i) == b.dim(i);
+    if (!good)
+        throw ShapeError("matmul: {} and {}{} do not fit", a.describe(), b.describe(),
+                         transpose_b ? " transposed" : "");
+    const int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(transpose_b ? -2 : -1);
+    return {m * k > 0 ? a.numel() / (m * k) : 0, m, k, n};
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b) {
+    const auto [batch, m, k, n] = sizes_of(a, b, transpose_b);
+    Tensor c = Tensor::empty(a.shape().with(-1, n)), panels = workspace({panel_elements(k, n)});
+    const float *pa = a.data<float>(), *pb = b.data<float>();
+    float *pc = c.mutable_data<float>(), *pp = panels.mutable_data<float>();
+    for (int64_t i = 0; i < batch; ++i) {
+        const Panels right =
+            transpose_b ? pack_rows(pb + i * k * n, k, k, n, pp) : pack_columns(pb + i * k * n, n, k, n, pp);
+        gemm(m, pa + i * m * k, k, right, pc + i * m * n, n);
+    }
+    return c;
+}
+
+Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b) {
+    return matmul(dc, b, !transpose_b);
+}
+
+void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db) {
+    expect("matmul backward", "dc", dc);
+    expect("matmul backward", "db", db);
+    const int64_t m = a.dim(-2), k = a.dim(-1), n = dc.dim(-1), batch = m * k > 0 ? a.numel() / (m * k) : 0;
+    // db = left^T right: [K, N] = a^T dc, or transposed [N, K] = dc^T a
+    const Tensor &left = transpose_b ? dc : a, &right = transpose_b ? a : dc;
+    const int64_t rows = left.dim(-1), columns = right.dim(-1);
+    Tensor turned = workspace({rows, m}), panels = workspace({panel_elements(m, columns)});
+    for (int64_t i = 0; i < batch; ++i) {
+        transpose(left.data<float>() + i * m * rows, m, rows, turned.mutable_data<float>());
+        const Panels packed =
+            pack_columns(right.data<float>() + i * m * columns, columns, m, columns, panels.mutable_data<float>());
+        gemm(rows, turned.data<float>(), m, packed, db.mutable_data<float>() + i * k * n, columns,
+             {.accumulate = true});
+    }
+}
+
+}  // namespace wavllm::kernels

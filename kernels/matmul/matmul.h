@@ -1,0 +1,14 @@
+#pragma once
+#include "tensor/tensor.h"
+
+namespace wavllm::kernels {
+
+/// c = a b, or a b^T with transpose_b. a: [..., M, K]; b: [..., K, N] or [..., N, K]; both f32 contiguous with the same
+/// leading dimensions (at most three); c: [..., M, N]. Each element is one chain of fused multiply-adds over k.
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b = false);
+/// da = dc b^T (or dc b).
+Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b);
+/// db += a^T dc (or dc^T a), continued in the order of a's rows.
+void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db);
+
+}  // namespace wavllm::kernels

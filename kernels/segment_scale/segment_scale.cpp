@@ -1,0 +1,41 @@
+#include "kernels/segment_scale/segment_scale.h"
+
+#include "kernels/common/check.h"
+#include "tensor/thread_pool.h"
+
+namespace wavllm::kernels {
+
+Tensor segment_scale(const Tensor& x, const Tensor& r, const Tensor& borders) {
+    expect("segment_scale", "x", x);
+    const auto b = borders_of("segment_scale", borders, x.rows());
+    const int64_t n = x.shape().last();
+    expect("segment_scale", "r", r, {static_cast<int64_t>(b.size()) - 1, n});
+    Tensor y = Tensor::empty(x.shape());
+    const float *px = x.data<float>(), *pr = r.data<float>();
+    float* py = y.mutable_data<float>();
+    for (size_t s = 0; s + 1 < b.size(); ++s)
+        parallel_for(b[s + 1] - b[s], row_chunk(n), [&](int64_t begin, int64_t end) {
+            for (int64_t t = b[s] + begin; t < b[s] + end; ++t)
+                for (int64_t i = 0; i < n; ++i) py[t * n + i] = px[t * n + i] * pr[static_cast<int64_t>(s) * n + i];
+        });
+    return y;
+}
+
+void segment_scale_backward_r(const Tensor& dy, const Tensor& x, const Tensor& borders, Tensor& dr) {
+    expect("segment_scale backward", "dy", dy, x.shape());
+    const auto b = borders_of("segment_scale backward", borders, x.rows());
+    const int64_t n = x.shape().last();
+    expect("segment_scale backward", "dr", dr, {static_cast<int64_t>(b.size()) - 1, n});
+    const float *px = x.data<float>(), *pdy = dy.data<float>();
+    float* pdr = dr.mutable_data<float>();
+    parallel_for(n, 64, [&](int64_t begin, int64_t end) {
+        for (size_t s = 0; s + 1 < b.size(); ++s)
+            for (int64_t t = b[s]; t < b[s + 1]; ++t)
+                for (int64_t i = begin; i < end; ++i) {
+                    float& sum = pdr[static_cast<int64_t>(s) * n + i];
+                    sum = std::fma(pdy[t * n + i], px[t * n + i], sum);
+                }
+    });
+}
+
+}  // namespace wavllm::kernels
