@@ -1,0 +1,33 @@
+#include "autograd/ops/attention.h"
+
+#include "autograd/derivative.h"
+#include "autograd/tape.h"
+#include "kernels/common/check.h"
+#include "kernels/common/fusion.h"
+
+namespace wavllm {
+
+WAVLLM_FUSION(attention, "matmul, softmax, matmul");
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
+    if (!fused("attention")) return attention_composed(q, k, v, layout);
+    kernels::AttentionForward forward = kernels::attention(q, k, v, layout);
+    return record("attention", forward.y, {&q, &k, &v}, [&] {
+        return [q = Saved(q), k = Saved(k), v = Saved(v), y = Saved(forward.y), lse = Saved(forward.log_sum_exp),
+                layout](Backward& b) {
+            kernels::AttentionGradients g = kernels::attention_backward(
+                b.dy(), q.get(), k.get(), v.get(), {y.get(), lse.get()}, layout, b.wants(0), b.wants(1) || b.wants(2));
+            if (b.wants(0)) b.add(0, std::move(g.dq));
+            if (b.wants(1)) b.add(1, std::move(g.dk));
+            if (b.wants(2)) b.add(2, std::move(g.dv));
+        };
+    });
+}
+
+DERIVATIVE(attention) {
+    return attention(in[0], in[1], in[2],
+                     {kernels::make_borders(p.list("q_lengths")), kernels::make_borders(p.list("k_lengths")),
+                      p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.f("scale")});
+}
+
+}  // namespace wavllm

@@ -1,0 +1,9 @@
+#pragma once
+#include "tensor/tensor.h"
+
+namespace wavllm {
+
+/// Differentiable kernels::scale (kernels/scale/scale.h). Saves nothing.
+Tensor scale(const Tensor& x, float s);
+
+}  // namespace wavllm

@@ -1,0 +1,189 @@
+#include "kernels/decode_attention/decode_attention.h"
+
+#include <limits>
+#include <tuple>
+
+#include "kernels/attention/tile.h"
+#include "kernels/common/check.h"
+#include "tensor/thread_pool.h"
+
+namespace wavllm::kernels {
+
+using namespace attention_tile;
+
+namespace {
+
+constexpr int64_t kChunk = 128;  // keys
+constexpr int64_t kRun = 32;     // query heads done together
+
+/// The keys or the values of one chunk of one request: row j of kv head g at p + j * key + g * head.
+struct Rows {
+    const float* p;
+    int64_t key, head, count;
+
+    Rows(const Tensor& cache, int64_t request, int64_t first, int64_t n)
+        : p(cache.data<float>() + request * cache.stride(0) + first * cache.stride(1)),
+          key(cache.stride(1)),
+          head(cache.stride(2)),
+          count(n) {}
+};
+
+/// Lane i: the sum of the lanes of v[i], as one tree for all.
+WAVLLM_INLINE vf sums_of(vf (&v)[kLanes]) {
+    constexpr vi low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+    constexpr vi low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
+    constexpr vi low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
+    constexpr vi low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
+    // Each step pairs vector i with vector i + step: the halves of both, folded, lie side by side after it.
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+        v[i] = __builtin_shuffle(v[i], v[i + 8], low8) + __builtin_shuffle(v[i], v[i + 8], low8 + 8);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+        v[i] = __builtin_shuffle(v[i], v[i + 4], low4) + __builtin_shuffle(v[i], v[i + 4], low4 + 4);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+        v[i] = __builtin_shuffle(v[i], v[i + 2], low2) + __builtin_shuffle(v[i], v[i + 2], low2 + 2);
+    return __builtin_shuffle(v[0], v[1], low1) + __builtin_shuffle(v[0], v[1], low1 + 1);
+}
+
+// Memory sets the pace, and it is fastest when read straight on: so keys are outside and heads inside in both loops.
+
+/// scores[h, j] = q_h . k_j for heads [first, end). q: [heads, padded], zeros behind dh; scores: [heads, kChunk].
+void dot_products(const float* q, const Rows& k, int64_t first, int64_t end, int64_t group, int64_t dh, int64_t padded,
+                  float* scores) {
+    for (int64_t j = 0; j < k.count; j += kLanes) {
+        vf partial[kRun][kLanes];
+        const int64_t keys = std::min<int64_t>(kLanes, k.count - j);
+        for (int64_t i = 0; i < keys; ++i)
+            for (int64_t h = first; h < end; ++h) {
+                const float* row = k.p + (j + i) * k.key + h / group * k.head;
+                vf acc{};
+                for_lanes(dh, [&](int64_t d, auto n) { acc = fma(load(q + h * padded + d), load(row + d, n), acc); });
+                partial[h - first][i] = acc;
+            }
+        for (int64_t h = first; h < end; ++h) {
+            for (int64_t i = keys; i < kLanes; ++i) partial[h - first][i] = vf{};
+            store(scores + h * kChunk + j, sums_of(partial[h - first]));
+        }
+    }
+}
+
+/// Scores of n keys to 2^(score - maximum), zeros behind n; returns {maximum, sum}.
+std::pair<float, float> exponentiate(float* scores, int64_t n) {
+    const vf none = broadcast(-std::numeric_limits<float>::infinity());
+    vf top = none, total{};
+    for (int64_t j = 0; j < n; j += kLanes) top = vmax(first_lanes(load(scores + j), n - j, none), top);
+    const float maximum = max_lane(top);
+    for (int64_t j = 0; j < n; j += kLanes) {
+        const vf p = first_lanes(exp2(load(scores + j) - broadcast(maximum)), n - j, vf{});
+        store(scores + j, p);
+        total = total + p;
+    }
+    return {maximum, sum(total)};
+}
+
+/// y[h, :] += p[h, j] v_j for `keys` keys from j, one after the other, and all heads.
+template <int64_t keys>
+void add_weighted(const float* p, const Rows& v, int64_t j, int64_t heads, int64_t group, int64_t dh, int64_t padded,
+                  float* y) {
+    for (int64_t h = 0; h < heads; ++h) {
+        const float* row = v.p + j * v.key + h / group * v.head;
+        vf weights[keys];
+        for (int64_t i = 0; i < keys; ++i) weights[i] = spread(p[h * kChunk + j + i]);
+        for_lanes(dh, [&](int64_t d, auto n) {
+            vf sums = load(y + h * padded + d);
+            for (int64_t i = 0; i < keys; ++i) sums = fma(weights[i], load(row + i * v.key + d, n), sums);
+            store(y + h * padded + d, sums);
+        });
+    }
+}
+
+/// One chunk of one request, all heads. y: [heads, padded]; statistics: maximum and sum of each head.
+void attend_chunk(const float* q, const Rows& k, const Rows& v, int64_t heads, int64_t group, int64_t dh,
+                  int64_t padded, float* scores, float* y, float* statistics) {
+    for (int64_t h = 0; h < heads; h += kRun)
+        dot_products(q, k, h, std::min(heads, h + kRun), group, dh, padded, scores);
+    for (int64_t h = 0; h < heads; ++h)
+        std::tie(statistics[2 * h], statistics[2 * h + 1]) = exponentiate(scores + h * kChunk, k.count);
+    std::fill(y, y + heads * padded, 0.0f);
+    int64_t j = 0;
+    for (; j + 4 <= v.count; j += 4) add_weighted<4>(scores, v, j, heads, group, dh, padded, y);
+    for (; j < v.count; ++j) add_weighted<1>(scores, v, j, heads, group, dh, padded, y);
+}
+
+void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lengths) {
+    const auto inner = [](const char* argument, const Tensor& t, int rank) {
+        if (!t.defined() || t.rank() != rank || (t.dim(rank - 1) > 1 && t.stride(rank - 1) != 1))
+            throw ShapeError("decode_attention: {} must have {} dimensions, the last contiguous, but is {}", argument,
+                             rank, t.defined() ? t.describe() : "an undefined tensor");
+        if (t.dtype() != DType::f32)
+            throw DTypeError("decode_attention: {} must be f32, but is {}", argument, t.describe());
+    };
+    inner("q", q, 3);
+    inner("k_cache", k, 4);
+    inner("v_cache", v, 4);
+    if (!(k.shape() == v.shape()) || k.dim(0) != q.dim(0) || k.dim(3) != q.dim(2) || k.dim(2) < 1 ||
+        q.dim(1) % k.dim(2) != 0 || q.dim(2) < 1 || q.dim(2) > kMaxHead)
+        throw ShapeError(
+            "decode_attention: q is {}, k_cache {}, v_cache {}; expected [B, H, Dh] and twice "
+            "[B, capacity, Hkv, Dh] with Hkv dividing H and Dh from 1 to {}",
+            q.describe(), k.describe(), v.describe(), kMaxHead);
+    expect("decode_attention", "lengths", lengths, {q.dim(0)}, DType::i64);
+    for (int64_t b = 0; b < q.dim(0); ++b)
+        if (const int64_t n = lengths.data<int64_t>()[b]; n < 0 || n > k.dim(1))
+            throw ShapeError("decode_attention: request {} has length {}, but the cache holds 0 to {} keys", b, n,
+                             k.dim(1));
+}
+
+}  // namespace
+
+Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
+                        float scale) {
+    check(q, k_cache, v_cache, lengths);
+    const int64_t requests = q.dim(0), heads = q.dim(1), dh = q.dim(2), padded = round_up(dh, kLanes),
+                  group = heads / k_cache.dim(2);
+    const int64_t* n = lengths.data<int64_t>();
+    int64_t longest = 0;
+    for (int64_t b = 0; b < requests; ++b) longest = std::max(longest, n[b]);
+    const int64_t chunks = round_up(longest, kChunk) / kChunk;
+    Tensor scaled_q = workspace({requests, heads, padded}), scores = workspace({requests, chunks, heads, kChunk});
+    // Per request, chunk and head: the weighted sum of the values; the maximum and the sum of the weights.
+    Tensor partial = workspace({requests, chunks, heads, padded}), statistics = workspace({requests, chunks, heads, 2});
+    float *pq = scaled_q.mutable_data<float>(), *pscores = scores.mutable_data<float>();
+    float *pp = partial.mutable_data<float>(), *ps = statistics.mutable_data<float>();
+    for (int64_t b = 0; b < requests; ++b)
+        pack_rows({q.data<float>() + b * q.stride(0), q.stride(1)}, heads, heads, dh, padded, scale * kLog2E,
+                  pq + b * heads * padded);
+    parallel_for(requests * chunks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t item = begin; item < end; ++item) {
+            const int64_t b = item / chunks, first = item % chunks * kChunk, keys = std::min(kChunk, n[b] - first);
+            if (keys <= 0) continue;
+            attend_chunk(pq + b * heads * padded, Rows(k_cache, b, first, keys), Rows(v_cache, b, first, keys), heads,
+                         group, dh, padded, pscores + item * heads * kChunk, pp + item * heads * padded,
+                         ps + item * heads * 2);
+        }
+    });
+    Tensor result = Tensor::empty({requests, heads * dh});
+    float* py = result.mutable_data<float>();
+    parallel_for(requests * heads, row_chunk((chunks + 1) * padded), [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+            const int64_t b = row / heads, used = round_up(n[b], kChunk) / kChunk;
+            const auto at = [&](int64_t c) { return (b * chunks + c) * heads + row % heads; };
+            float maximum = -std::numeric_limits<float>::infinity(), total = 0;
+            for (int64_t c = 0; c < used; ++c) maximum = std::max(maximum, ps[2 * at(c)]);
+            alignas(64) float sums[kMaxHead] = {};
+            for (int64_t c = 0; c < used; ++c) {
+                const vf factor = exp2(broadcast(ps[2 * at(c)] - maximum));
+                total = std::fma(factor[0], ps[2 * at(c) + 1], total);
+                for (int64_t d = 0; d < padded; d += kLanes)
+                    store(sums + d, fma(factor, load(pp + at(c) * padded + d), load(sums + d)));
+            }
+            const vf inverse = broadcast(used ? 1.0f / total : 0.0f);
+            for_lanes(dh, [&](int64_t d, auto lanes) { store(py + row * dh + d, load(sums + d) * inverse, lanes); });
+        }
+    });
+    return result;
+}
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,54 @@
+#include "kernels/embedding/embedding.h"
+
+#include "kernels/common/loops.h"
+
+namespace wavllm::kernels {
+
+namespace {
+
+const int32_t* checked_ids(std::string_view op, const Tensor& ids, int64_t vocabulary) {
+    expect(op, "ids", ids, DType::i32);
+    const int32_t* p = ids.data<int32_t>();
+    for (int64_t t = 0; t < ids.numel(); ++t)
+        if (p[t] < 0 || p[t] >= vocabulary)
+            throw Error("{}: id {} at position {} is not in the vocabulary of {} tokens", op, p[t], t, vocabulary);
+    return p;
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& table, const Tensor& ids) {
+    const DType dtype = table.dtype();
+    expect("embedding", "table", table, dtype);
+    if (!info(dtype).floating || dtype == DType::f64)
+        throw DTypeError("embedding: table must be f32, bf16, f16, q8_0 or q4_1, but is {}", table.describe());
+    if (table.rank() != 2 || ids.rank() != 1)
+        throw ShapeError("embedding: table must be [V, D] and ids [T], but they are {} and {}", table.describe(),
+                         ids.describe());
+    const int64_t d = table.dim(1), rows = ids.dim(0);
+    const int32_t* id = checked_ids("embedding", ids, table.dim(0));
+    Tensor y = Tensor::empty({rows, d});
+    const auto columns = static_cast<size_t>(d);
+    const size_t row_bytes = bytes_for(dtype, columns);
+    const char* source = static_cast<const char*>(table.raw());
+    float* py = y.mutable_data<float>();
+    for_rows(rows, d, [=](int64_t t) {
+        dequantize(dtype, source + static_cast<size_t>(id[t]) * row_bytes, py + t * d, columns);
+    });
+    return y;
+}
+
+void embedding_backward(const Tensor& dy, const Tensor& ids, Tensor& d_table) {
+    expect("embedding backward", "d_table", d_table);
+    const int64_t d = d_table.dim(1), rows = ids.dim(0);
+    expect("embedding backward", "dy", dy, {rows, d});
+    const int32_t* id = checked_ids("embedding backward", ids, d_table.dim(0));
+    const float* pdy = dy.data<float>();
+    float* pdt = d_table.mutable_data<float>();
+    for_column_slices(d, [=](int64_t begin, int64_t end) {
+        for (int64_t t = 0; t < rows; ++t)
+            for (int64_t i = begin; i < end; ++i) pdt[id[t] * d + i] += pdy[t * d + i];
+    });
+}
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,35 @@
+#include "kernels/gelu/gelu.h"
+
+#include "kernels/common/loops.h"
+#include "kernels/gelu/normal_cdf.h"
+
+namespace wavllm::kernels {
+
+Tensor gelu(const Tensor& x) {
+    expect("gelu", "x", x);
+    Tensor y = Tensor::empty(x.shape());
+    const float* px = x.data<float>();
+    float* py = y.mutable_data<float>();
+    for_elements(x.numel(), [=](int64_t i, auto n) {
+        const vf v = load(px + i, n);
+        store(py + i, v * normal_distribution(v).cdf, n);
+    });
+    return y;
+}
+
+Tensor gelu_backward(const Tensor& dy, const Tensor& x) {
+    expect("gelu backward", "x", x);
+    expect("gelu backward", "dy", dy, x.shape());
+    Tensor dx = Tensor::empty(x.shape());
+    const float *px = x.data<float>(), *pdy = dy.data<float>();
+    float* pdx = dx.mutable_data<float>();
+    for_elements(x.numel(), [=](int64_t i, auto n) {
+        const vf v = load(px + i, n);
+        const NormalDistribution normal = normal_distribution(v);
+        const vf density = normal.exponential * 0.398942280401432678f;  // 1 / sqrt(2 pi)
+        store(pdx + i, load(pdy + i, n) * fma(v, density, normal.cdf), n);
+    });
+    return dx;
+}
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,77 @@
+#include "kernels/common/op_case.h"
+#include "kernels/rows/rows.h"
+
+namespace wavllm {
+
+namespace {
+
+Tensor plan_of(const std::vector<int32_t>& rows) {
+    return Tensor::from(rows, {static_cast<int64_t>(rows.size())});
+}
+
+}  // namespace
+
+OP_CASES(concat_rows) {
+    op.forward = [](Inputs in, const Params&) { return kernels::concat_rows(in); };
+    op.reference = [](Inputs64 in, const Params&) {
+        Array64 y;
+        for (const Array64& x : in) y.v.insert(y.v.end(), x.v.begin(), x.v.end());
+        const int64_t d = in[0].shape.last();
+        y.shape = {static_cast<int64_t>(y.v.size()) / d, d};
+        return y;
+    };
+    op.add({.name = "one", .inputs = {random({3, 7})}});
+    op.add({.name = "three, one without rows", .inputs = {random({3, 7}), random({0, 7}), random({1, 7})}});
+    std::vector<Tensor> eight;
+    for (int64_t i = 0; i < 8; ++i) eight.push_back(random({i + 1, 33}));
+    op.add({.name = "eight", .inputs = eight});
+    op.add({.name = "4 of 160x576",
+            .inputs = {random({160, 576}), random({160, 576}), random({160, 576}), random({160, 576})},
+            .bytes = 2.0 * 4 * 640 * 576,
+            .bench = true});
+}
+
+OP_CASES(gather_rows) {
+    op.forward = [](Inputs in, const Params&) { return kernels::gather_rows(in[0], in[1]); };
+    op.reference = [](Inputs64 in, const Params&) {
+        const int64_t d = in[0].shape.last(), n = in[1].shape.numel();
+        Array64 y({n, d});
+        for (int64_t t = 0; t < n; ++t)
+            for (int64_t i = 0; i < d; ++i) y[t * d + i] = in[0][static_cast<int64_t>(in[1][t]) * d + i];
+        return y;
+    };
+    op.add({.name = "some twice, some never", .inputs = {random({5, 70}), plan_of({4, 0, 4, 4, 2})}});
+    op.add({.name = "none", .inputs = {random({5, 7}), plan_of({})}});
+    op.add({.name = "random", .inputs = {random({40, 33}), random_ids({60}, 40)}});
+    op.add({.name = "640 rows of 576",
+            .inputs = {random({640, 576}), random_ids({640}, 640)},
+            .bytes = 2.0 * 4 * 640 * 576,
+            .bench = true});
+}
+
+OP_CASES(splice_rows) {
+    op.forward = [](Inputs in, const Params&) { return kernels::splice_rows(in[0], in[1], in[2]); };
+    op.reference = [](Inputs64 in, const Params&) {
+        const int64_t d = in[0].shape.last(), n = in[2].shape.numel();
+        Array64 y({n, d});
+        for (int64_t t = 0; t < n; ++t) {
+            const auto row = static_cast<int64_t>(in[2][t]);
+            for (int64_t i = 0; i < d; ++i) y[t * d + i] = row >= 0 ? in[0][row * d + i] : in[1][(-1 - row) * d + i];
+        }
+        return y;
+    };
+    op.add({.name = "prompt, speech, answer",
+            .inputs = {random({4, 70}), random({3, 70}), plan_of({0, 1, -1, -2, -3, 2, 3})}});
+    op.add(
+        {.name = "rows used twice and never", .inputs = {random({4, 7}), random({3, 7}), plan_of({3, 3, -3, 0, -3})}});
+    op.add({.name = "text only", .inputs = {random({4, 7}), random({0, 7}), plan_of({0, 1, 2})}});
+    op.add({.name = "speech only", .inputs = {random({0, 7}), random({4, 7}), plan_of({-4, -1})}});
+    std::vector<int32_t> plan;
+    for (int32_t t = 0; t < 640; ++t) plan.push_back(t % 160 < 100 ? -1 - t : t);
+    op.add({.name = "640 rows of 576",
+            .inputs = {random({640, 576}), random({640, 576}), plan_of(plan)},
+            .bytes = 2.0 * 4 * 640 * 576,
+            .bench = true});
+}
+
+}  // namespace wavllm

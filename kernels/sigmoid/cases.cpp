@@ -1,0 +1,25 @@
+#include "kernels/common/op_case.h"
+#include "kernels/sigmoid/sigmoid.h"
+
+namespace wavllm {
+
+OP_CASES(sigmoid) {
+    op.forward = [](Inputs in, const Params&) { return kernels::sigmoid(in[0]); };
+    op.reference = [](Inputs64 in, const Params&) {
+        Array64 y = in[0];
+        for (double& v : y.v) v = 1 / (1 + std::exp(-v));
+        return y;
+    };
+    op.add({.name = "3x7", .inputs = {random({3, 7})}});
+    op.add({.name = "far out", .inputs = {random({5, 40}, 40)}});
+    op.add({.name = "near zero", .inputs = {random({2, 33}, 1e-3)}});
+    op.add({.name = "more than one chunk", .inputs = {random({130, 129})}});
+    op.add({.name = "no rows", .inputs = {random({0, 5})}});
+    op.add({.name = "640x576",
+            .inputs = {random({640, 576})},
+            .bytes = 2.0 * 4 * 640 * 576,
+            .flops = 20.0 * 640 * 576,
+            .bench = true});
+}
+
+}  // namespace wavllm

@@ -1,0 +1,31 @@
+#include "kernels/common/op_case.h"
+#include "kernels/silu_mul/silu_mul.h"
+
+namespace wavllm {
+
+OP_CASES(silu_mul) {
+    op.forward = [](Inputs in, const Params&) { return kernels::silu_mul(in[0]); };
+    op.reference = [](Inputs64 in, const Params&) {
+        const Array64& x = in[0];
+        const int64_t f = x.shape.last() / 2;
+        Array64 y(x.shape.with(-1, f));
+        for (int64_t r = 0; r < x.rows(); ++r)
+            for (int64_t i = 0; i < f; ++i) {
+                const double gate = x[r * 2 * f + i], up = x[r * 2 * f + f + i];
+                y[r * f + i] = gate / (1 + std::exp(-gate)) * up;
+            }
+        return y;
+    };
+    op.add({.name = "one element", .inputs = {random({1, 2})}});
+    op.add({.name = "no multiple of the vector width", .inputs = {random({3, 14})}});
+    op.add({.name = "three dimensions", .inputs = {random({2, 3, 66})}});
+    op.add({.name = "saturated gates", .inputs = {random({3, 80}, 50)}});
+    op.add({.name = "more than one chunk", .inputs = {random({33, 1536})}});
+    op.add({.name = "640x(2x1536)",
+            .inputs = {random({640, 3072})},
+            .bytes = 3.0 * 4 * 640 * 1536,
+            .flops = 20.0 * 640 * 1536,
+            .bench = true});
+}
+
+}  // namespace wavllm

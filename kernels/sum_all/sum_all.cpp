@@ -1,0 +1,70 @@
+#include "kernels/sum_all/sum_all.h"
+
+#include "kernels/common/loops.h"
+
+namespace wavllm::kernels {
+
+namespace {
+
+constexpr int64_t kChunk = 1 << 14;
+
+/// Sums of chunks of x as double, each made by chunk_sum(pointer, count), added in order.
+template <class F>
+double sum_of_chunks(const Tensor& x, F chunk_sum) {
+    PurposeScope scope(Purpose::workspace);
+    Tensor sums = Tensor::empty({(x.numel() + kChunk - 1) / kChunk}, DType::f64);
+    const float* p = x.data<float>();
+    double* ps = sums.mutable_data<double>();
+    parallel_for(x.numel(), kChunk,
+                 [=](int64_t begin, int64_t end) { ps[begin / kChunk] = chunk_sum(p + begin, end - begin); });
+    double total = 0;
+    for (int64_t i = 0; i < sums.numel(); ++i) total += ps[i];
+    return total;
+}
+
+}  // namespace
+
+Tensor sum_all(const Tensor& x) {
+    expect("sum_all", "x", x);
+    const double total = sum_of_chunks(x, [](const float* p, int64_t n) {
+        vf lanes{};
+        for_lanes(n, [&](int64_t i, auto count) { lanes += load(p + i, count); });
+        return static_cast<double>(sum(lanes));
+    });
+    Tensor y = Tensor::empty({1});
+    y.mutable_data<float>()[0] = static_cast<float>(total);
+    return y;
+}
+
+Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
+    expect("sum_all backward", "dy", dy, {1});
+    Tensor dx = Tensor::empty(shape);
+    const vf d = broadcast(dy.data<float>()[0]);
+    float* pdx = dx.mutable_data<float>();
+    for_elements(dx.numel(), [=](int64_t i, auto n) { store(pdx + i, d, n); });
+    return dx;
+}
+
+double sum_of_squares(const Tensor& x) {
+    expect("sum_of_squares", "x", x);
+    return sum_of_chunks(x, [](const float* p, int64_t n) {
+        // f32 squares are exact in double and cannot overflow
+        using half [[gnu::vector_size(32)]] = float;
+        using vd [[gnu::vector_size(64)]] = double;
+        vd even{}, odd{};
+        for_lanes(n, [&](int64_t i, auto count) {
+            const vf v = load(p + i, count);
+            half parts[2];
+            std::memcpy(parts, &v, sizeof parts);
+            const vd a = __builtin_convertvector(parts[0], vd), b = __builtin_convertvector(parts[1], vd);
+            even += a * a;
+            odd += b * b;
+        });
+        even += odd;
+        double total = 0;
+        for (int i = 0; i < kLanes / 2; ++i) total += even[i];
+        return total;
+    });
+}
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,15 @@
+#pragma once
+// The tokenizer inside a GGUF file.
+
+#include <memory>
+
+#include "data/tokenizer/tokenizer.h"
+#include "models/checkpoint/checkpoint.h"
+
+namespace wavllm {
+
+/// Built from the metadata tokenizer.ggml.* of a byte-level BPE ("gpt2") model. Throws FileError if they are missing,
+/// of the wrong type, or of another kind of tokenizer.
+std::unique_ptr<Tokenizer> tokenizer_from_gguf(const Checkpoint& checkpoint);
+
+}  // namespace wavllm

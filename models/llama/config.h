@@ -1,0 +1,25 @@
+#pragma once
+#include "kernels/rope/rope.h"
+#include "models/checkpoint/checkpoint.h"
+
+namespace wavllm {
+
+/// Sizes of a LLaMA-architecture model (LLaMA-2, SmolLM2, TinyLlama).
+struct LlamaConfig {
+    int64_t dim = 0, layers = 0, heads = 0, kv_heads = 0, ffn = 0, vocab = 0;
+    int64_t max_positions = 2048;
+    float norm_eps = 1e-5f;  ///< 1e-6 in the released WavLLM code, 1e-5 in Hugging Face's config of LLaMA-2
+    double rope_theta = 10000;
+    RopeLayout rope_layout = RopeLayout::interleaved;  ///< Meta, GGUF; Hugging Face weights are half_split
+
+    int64_t head_dim() const {
+        return dim / heads;
+    }
+    /// Throws UsageError naming the value that makes no sense.
+    void check() const;
+};
+
+/// From a GGUF's metadata, or from the config.json of a Hugging Face folder. Throws FileError naming a missing key.
+LlamaConfig llama_config(const Checkpoint& checkpoint);
+
+}  // namespace wavllm

@@ -1,0 +1,35 @@
+#include "models/parameter.h"
+
+#include "autograd/tape.h"
+#include "tensor/philox.h"
+
+namespace wavllm {
+
+Tensor make_parameter(Tensor t, const std::string& name) {
+    t.set_label(name);
+    set_requires_grad(t);
+    return t;
+}
+
+Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name) {
+    PurposeScope scope(Purpose::weights);
+    Tensor t = Tensor::empty(shape);
+    const Philox rng(seed, "init." + name, 0);
+    float* p = t.mutable_data<float>();
+    for (int64_t i = 0; i < t.numel(); ++i)
+        p[i] = static_cast<float>((2.0 * rng.uniform(static_cast<uint64_t>(i)) - 1.0) * bound);
+    return make_parameter(t, name);
+}
+
+Tensor constant_parameter(const Shape& shape, double value, const std::string& name) {
+    PurposeScope scope(Purpose::weights);
+    return make_parameter(Tensor::full(shape, value), name);
+}
+
+int64_t count(const Parameters& parameters) {
+    int64_t n = 0;
+    for (const Parameter& p : parameters) n += p.tensor.numel();
+    return n;
+}
+
+}  // namespace wavllm

@@ -1,0 +1,28 @@
+#pragma once
+// Trainable parameters by name, in a fixed order: what optimisers, checkpoints, reports and gradient checks walk over.
+
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace wavllm {
+
+struct Parameter {
+    std::string name;          ///< as in a released checkpoint where it has one
+    Tensor tensor;             ///< shares storage and gradient slot with the module's own
+    std::string group;         ///< "adapter" or "lora": learning rates are set by group
+    bool may_be_zero = false;  ///< an exactly zero gradient is expected (LoRA's A while B is zero)
+};
+
+using Parameters = std::vector<Parameter>;
+
+/// Marks a new trainable tensor, named for error messages.
+Tensor make_parameter(Tensor t, const std::string& name);
+/// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine.
+Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name);
+Tensor constant_parameter(const Shape& shape, double value, const std::string& name);
+
+int64_t count(const Parameters& parameters);
+
+}  // namespace wavllm

@@ -1,0 +1,119 @@
+#include "models/weights.h"
+
+#include <cstring>
+#include <set>
+
+namespace wavllm {
+
+struct Weights::Books {
+    const Checkpoint& checkpoint;
+    std::set<std::string, std::less<>> taken, missing;
+    std::vector<std::string> ignored;
+};
+
+namespace {
+
+Tensor zeros(const Shape& shape) {
+    PurposeScope scope(Purpose::weights);
+    return Tensor::zeros(shape);
+}
+
+std::string listed(const std::vector<std::string>& names) {
+    constexpr size_t kMost = 12;
+    const size_t n = std::min(names.size(), kMost);
+    return fmt::format("{}{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(n), ", "),
+                       names.size() > kMost ? fmt::format(" and {} more", names.size() - kMost) : "");
+}
+
+}  // namespace
+
+Tensor to_tensor(const StoredTensor& stored) {
+    PurposeScope scope(Purpose::weights);
+    Tensor t = Tensor::empty(Shape(std::span<const int64_t>(stored.shape)), stored.dtype);
+    std::memcpy(t.mutable_raw(), stored.bytes.data(), stored.bytes.size());
+    return t.set_label(stored.name);
+}
+
+Weights::Weights(const Checkpoint& checkpoint, std::string prefix)
+    : books_(std::make_shared<Books>(Books{checkpoint, {}, {}, {}})), prefix_(std::move(prefix)) {}
+
+Weights Weights::under(const std::string& prefix) const {
+    Weights result = *this;
+    result.prefix_ += prefix;
+    return result;
+}
+
+const StoredTensor* Weights::take(const std::string& name) const {
+    const std::string full = prefix_ + name;
+    const StoredTensor* t = books_->checkpoint.find(full);
+    (t ? books_->taken : books_->missing).insert(full);
+    return t;
+}
+
+bool Weights::has(const std::string& name) const {
+    return books_->checkpoint.find(prefix_ + name) != nullptr;
+}
+
+Shape Weights::shape(const std::string& name) const {
+    const StoredTensor* t = books_->checkpoint.find(prefix_ + name);
+    return t ? Shape(std::span<const int64_t>(t->shape)) : Shape();
+}
+
+Tensor Weights::stored(const std::string& name, const Shape& shape) const {
+    const StoredTensor* s = take(name);
+    if (!s) return zeros(shape);
+    Tensor t = to_tensor(*s);
+    if (!(t.shape() == shape))
+        throw ShapeError("{}: tensor \"{}\" has shape {}, but the model's configuration makes it {}", file(), s->name,
+                         t.shape().str(), shape.str());
+    return t;
+}
+
+Tensor Weights::f32(const std::string& name, const Shape& shape) const {
+    const Tensor t = stored(name, shape);
+    if (t.dtype() == DType::f32) return t;
+    PurposeScope scope(Purpose::weights);
+    return t.to(DType::f32).set_label(t.label());
+}
+
+PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
+    const int64_t each = out / static_cast<int64_t>(names.size());
+    if (names.size() == 1) return PackedWeight::pack(stored(*names.begin(), {out, in}), panels);
+    Tensor all;
+    {
+        PurposeScope scope(Purpose::workspace);
+        all = Tensor::empty({out, in});
+    }
+    int64_t row = 0;
+    for (const std::string& name : names) {
+        const Tensor part = stored(name, {each, in});
+        dequantize(part.dtype(), part.raw(), all.mutable_data<float>() + row * in, static_cast<size_t>(each * in));
+        row += each;
+    }
+    all.set_label(prefix_ + *names.begin());
+    return PackedWeight::pack(all, panels);
+}
+
+void Weights::ignore(const std::string& prefix) const {
+    books_->ignored.push_back(prefix_ + prefix);
+}
+
+void Weights::finish() const {
+    std::vector<std::string> left, missing(books_->missing.begin(), books_->missing.end());
+    for (const StoredTensor& t : books_->checkpoint.tensors()) {
+        const bool ignored = std::any_of(books_->ignored.begin(), books_->ignored.end(),
+                                         [&](const std::string& p) { return t.name.starts_with(p); });
+        if (!ignored && !books_->taken.contains(t.name)) left.push_back(t.name);
+    }
+    if (left.empty() && missing.empty()) return;
+    throw FileError("{}: {}{}{}; is this the model that the configuration describes?", file(),
+                    missing.empty() ? "" : fmt::format("{} tensors are missing: {}", missing.size(), listed(missing)),
+                    missing.empty() || left.empty() ? "" : "; ",
+                    left.empty() ? "" : fmt::format("{} tensors are left over: {}", left.size(), listed(left)));
+}
+
+std::string Weights::file() const {
+    return books_->checkpoint.path().string();
+}
+
+}  // namespace wavllm

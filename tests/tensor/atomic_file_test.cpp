@@ -1,0 +1,93 @@
+// Witness: the file system itself (content before and after, names in the folder). Write errors are forced by the
+// system's file size limit, and by a tmpfs of 64 KiB where the user may mount one.
+
+#include "tensor/atomic_file.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "tensor/error.h"
+#include "tests/support/temp_folder.h"
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+namespace {
+
+size_t files_in(const std::filesystem::path& folder) {
+    size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) count += entry.exists();
+    return count;
+}
+
+}  // namespace
+
+TEST_CASE("atomic file: the new content appears whole at commit, and not before") {
+    TempFolder folder;
+    const auto path = folder.write("state", "old");
+    {
+        AtomicFile file(path);
+        file.write("new");
+        file.write(std::string(200000, 'x'));
+        CHECK(read_all(path) == "old");
+        file.commit();
+        CHECK(file.bytes_written() == 200003);
+        CHECK_THROWS_AS(file.commit(), FileError);
+    }
+    CHECK(read_all(path) == "new" + std::string(200000, 'x'));
+    CHECK(files_in(folder.path()) == 1);
+    { AtomicFile(path).write("never committed"); }
+    CHECK(read_all(path).size() == 200003);
+    CHECK(files_in(folder.path()) == 1);
+}
+
+TEST_CASE("atomic file: a failed write keeps the old file, removes the temporary one and names the reason") {
+    TempFolder folder;
+    const auto path = folder.write("state", "old");
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit small{4096, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    const std::string message = message_of<FileError>([&] { write_file_atomically(path, std::string(1 << 20, 'x')); });
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    ::signal(SIGXFSZ, old_handler);
+    CHECK(message.find("cannot write " + path.string() + ": File too large") == 0);
+    CHECK(message.find("untouched") != std::string::npos);
+    CHECK(read_all(path) == "old");
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(message_of<FileError>([&] { write_file_atomically(folder / "no/such/folder", "x"); }).find("No such file") !=
+          std::string::npos);
+}
+
+TEST_CASE("atomic file: a full disk is named, with what is free") {
+    TempFolder folder;
+    if (std::system(("mount -t tmpfs -o size=64k none " + folder.path().string() + " 2>/dev/null").c_str()) != 0) {
+        MESSAGE("not run: this user may not mount a tmpfs");
+        return;
+    }
+    const auto path = folder.write("state", "old");
+    const std::string message = message_of<FileError>([&] { write_file_atomically(path, std::string(1 << 20, 'x')); });
+    CHECK(message.find("No space left on device") != std::string::npos);
+    CHECK(message.find("MiB are free") != std::string::npos);
+    CHECK(read_all(path) == "old");
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(std::system(("umount " + folder.path().string()).c_str()) == 0);
+}
+
+TEST_CASE("atomic file: what a killed writer left is removed, a living writer's file is not") {
+    TempFolder folder;
+    const auto path = folder / "state";
+    const auto dead = folder.write("state.tmp-1-0", "left");
+    const auto living = folder.write("state.tmp-1-1", "being written");
+    const int fd = ::open(living.c_str(), O_RDONLY | O_CLOEXEC);
+    REQUIRE(::flock(fd, LOCK_EX) == 0);
+    write_file_atomically(path, "x");
+    CHECK_FALSE(std::filesystem::exists(dead));
+    CHECK(std::filesystem::exists(living));
+    ::close(fd);
+}

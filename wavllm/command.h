@@ -1,0 +1,35 @@
+#pragma once
+// A subcommand of the program. Each file in wavllm/ registers its own; main.cpp knows none by name.
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace wavllm {
+
+/// Options that every subcommand takes.
+struct GlobalOptions {
+    int threads = 0;              ///< 0: the cores this process may use
+    std::string device = "cpu";   ///< cpu; sim and cuda are names for later versions
+    std::string fusion = "on";    ///< on, off, or names of fusions to switch off
+    bool memory = false;          ///< print the memory account at the end
+};
+
+struct Command {
+    std::string name, description, example;
+    /// Adds the options to the subcommand and returns what runs it: the exit code, 0 only on success.
+    std::function<std::function<int()>(CLI::App&)> setup;
+};
+
+/// The repository's (or installation's) folder that holds presets/ and samples/: $WAVLLM_HOME, else the source tree this was
+/// built from. Throws FileError if it has none.
+std::filesystem::path home_folder();
+
+namespace detail {
+bool register_command(Command command);
+}
+
+}  // namespace wavllm
+
+#define WAVLLM_COMMAND(identifier, ...) \
+    [[maybe_unused]] static const bool command_registered_##identifier = ::wavllm::detail::register_command(__VA_ARGS__)
