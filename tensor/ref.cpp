@@ -9,7 +9,7 @@ namespace wavllm {
 
 namespace {
 
-constexpr size_t kStep = 32, kLargest = 1024;  // bytes; larger objects go to malloc
+constexpr size_t kStep = 32, kLargest = 4096;  // bytes; larger objects go to malloc
 constexpr size_t kSlab = 64 * 1024;
 
 struct FreeBlock {

@@ -9,8 +9,8 @@ Tensor dropout(const Tensor& x, const DropoutKey& key) {
     Tensor y = kernels::dropout(x, key);
     if (key.p == 0) return y;
     return record("dropout", std::move(y), {&x}, [&] {
-        return [key, keys = Saved(key.row_keys)](Backward& b) mutable {
-            key.row_keys = keys.get();  // throws if they were written to since
+        return [key, keys = Saved(key.row_keys)](Backward& b) {
+            keys.get();  // throws if the keys were written to since
             b.add(0, kernels::dropout(b.dy(), key));
         };
     });

@@ -20,7 +20,7 @@ using vi [[gnu::vector_size(64)]] = int32_t;
 #define WAVLLM_INLINE [[gnu::always_inline]] inline
 
 WAVLLM_INLINE vf broadcast(float x) {
-    return vf{} + x;
+    return x - vf{};  // x - 0 is x for every x, so this becomes a broadcast from memory; 0 + x would turn -0 into 0
 }
 WAVLLM_INLINE vf load(const float* p) {
     vf v;

@@ -1,0 +1,65 @@
+#include "infer/evaluate.h"
+
+#include "autograd/tape.h"
+#include "infer/english_normalizer.h"
+#include "infer/generate.h"
+
+namespace wavllm {
+
+namespace {
+
+/// Calls f(part) for parts of at most `batch` examples.
+template <class F>
+void in_batches(std::span<const SpeechExample* const> examples, int64_t batch, F&& f) {
+    const auto n = static_cast<size_t>(std::max<int64_t>(1, batch));
+    for (size_t i = 0; i < examples.size(); i += n) f(examples.subspan(i, std::min(n, examples.size() - i)));
+}
+
+}  // namespace
+
+std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
+                           std::span<const SpeechExample* const> examples, const AnswerOptions& options) {
+    NoGrad no_grad;
+    const LoraRun run = model.stage1_run();
+    GenerateOptions generate;
+    generate.max_new_tokens = options.max_new_tokens;
+    generate.eos = tokenizer.eos().value_or(-1);
+    generate.lora = &model.lora();
+    generate.run = &run;
+    std::vector<Answer> answers;
+    in_batches(examples, options.batch, [&](std::span<const SpeechExample* const> part) {
+        const SpeechBatch batch = make_batch(part, false);
+        const auto generated = generate_greedy(model.llama(), model.inputs(batch), batch.plan.borders, generate);
+        for (size_t i = 0; i < part.size(); ++i)
+            answers.push_back(
+                {part[i]->id, part[i]->reference, tokenizer.decode(generated[i].tokens), generated[i].tokens});
+        if (options.progress) options.progress(answers.size(), examples.size());
+    });
+    return answers;
+}
+
+Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
+                    const AnswerOptions& options) {
+    Evaluation e;
+    e.answers = answer(model, tokenizer, examples, options);
+    for (const Answer& a : e.answers) {
+        e.rates.add(a.reference, a.text);
+        e.exact += normalize_english(a.reference) == normalize_english(a.text);
+    }
+    return e;
+}
+
+double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> examples, int64_t batch) {
+    NoGrad no_grad;
+    double sum = 0;
+    int64_t tokens = 0;
+    in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
+        for (double l : model.loss(make_batch(part, true), {}).row_losses.values()) {
+            sum += l;
+            ++tokens;
+        }
+    });
+    return tokens > 0 ? sum / static_cast<double>(tokens) : 0;
+}
+
+}  // namespace wavllm

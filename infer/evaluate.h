@@ -1,0 +1,40 @@
+#pragma once
+// Answers of a WavLLM to a set of examples, and how right they are.
+
+#include <functional>
+
+#include "data/tokenizer/tokenizer.h"
+#include "infer/wer.h"
+#include "models/wavllm/example.h"
+
+namespace wavllm {
+
+struct Answer {
+    std::string id, reference, text;
+    std::vector<int32_t> tokens;
+};
+
+struct Evaluation {
+    std::vector<Answer> answers;
+    ErrorRates rates;   ///< WER and CER, raw and normalised
+    int64_t exact = 0;  ///< answers equal to the reference after Whisper's English normaliser
+    double accuracy() const {
+        return answers.empty() ? 0 : static_cast<double>(exact) / static_cast<double>(answers.size());
+    }
+};
+
+struct AnswerOptions {
+    int64_t max_new_tokens = 64;
+    int64_t batch = 16;  ///< requests decoded together; the answers do not depend on it
+    std::function<void(size_t done, size_t total)> progress{};
+};
+
+/// Greedy answers, in the order of the examples.
+std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
+                           std::span<const SpeechExample* const> examples, const AnswerOptions& options);
+Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
+                    const AnswerOptions& options);
+/// Mean cross-entropy per target token over the examples, without dropout.
+double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> examples, int64_t batch = 16);
+
+}  // namespace wavllm

@@ -1,0 +1,97 @@
+#include "infer/generate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "autograd/ops/rows.h"
+#include "autograd/tape.h"
+#include "kernels/common/check.h"
+
+namespace wavllm {
+
+namespace {
+
+/// Index of each request's last row.
+Tensor last_rows(std::span<const int64_t> borders) {
+    std::vector<int32_t> rows;
+    for (size_t i = 1; i < borders.size(); ++i) {
+        if (borders[i] == borders[i - 1]) throw ShapeError("generate: request {} has no rows", i - 1);
+        rows.push_back(static_cast<int32_t>(borders[i] - 1));
+    }
+    return Tensor::from(rows, {static_cast<int64_t>(rows.size())});
+}
+
+}  // namespace
+
+int32_t argmax(const float* values, int64_t n) {
+    return static_cast<int32_t>(std::max_element(values, values + n) - values);
+}
+
+double log_softmax_at(const float* values, int64_t n, int64_t index) {
+    const double top = values[argmax(values, n)];
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += std::exp(values[i] - top);
+    return values[index] - top - std::log(sum);
+}
+
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
+                                       const GenerateOptions& options) {
+    NoGrad no_grad;
+    const auto b = kernels::borders_of("generate", borders, x.dim(0));
+    const size_t requests = b.size() - 1;
+    std::vector<Generated> results(requests);
+    std::vector<bool> done(requests, false);
+    LlamaPass pass;
+    pass.lora = options.lora;
+    pass.run = options.run;
+    pass.cache = &cache;
+    pass.borders = borders;
+    pass.positions = LlamaPass::positions_for(borders, &cache);
+    Tensor h = gather_rows(llama.forward(x, pass), last_rows(b));
+
+    std::vector<int64_t> one_each(requests, 1);
+    const Tensor step_borders = kernels::make_borders(one_each);
+    Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
+    const int64_t vocab = llama.config().vocab;
+    for (int64_t n = 0; n < options.max_new_tokens; ++n) {
+        const Tensor logits = llama.logits(h);
+        int32_t* id = ids.mutable_data<int32_t>();
+        for (size_t i = 0; i < requests; ++i) {
+            if (done[i]) continue;
+            const float* row = logits.data<float>() + static_cast<int64_t>(i) * vocab;
+            id[i] = argmax(row, vocab);
+            results[i].tokens.push_back(id[i]);
+            if (options.log_probs)
+                results[i].log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, id[i])));
+            const bool go_on = !options.on_token || options.on_token(i, id[i]);
+            done[i] = id[i] == options.eos || !go_on;
+        }
+        if (n + 1 == options.max_new_tokens || std::all_of(done.begin(), done.end(), [](bool d) { return d; })) break;
+        pass.borders = step_borders;
+        pass.positions = LlamaPass::positions_for(step_borders, &cache);
+        std::vector<int64_t> held(requests);
+        for (size_t i = 0; i < requests; ++i) held[i] = cache.length(static_cast<int64_t>(i));
+        h = llama.forward(llama.embed(ids), pass);
+        // A finished request goes through the motions until the others are done; what it writes is forgotten at once.
+        for (size_t i = 0; i < requests; ++i)
+            if (done[i]) cache.truncate(static_cast<int64_t>(i), held[i]);
+    }
+    return results;
+}
+
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders,
+                                       const GenerateOptions& options) {
+    const auto b = kernels::borders_of("generate", borders, x.dim(0));
+    int64_t longest = 0;
+    for (size_t i = 1; i < b.size(); ++i) longest = std::max(longest, b[i] - b[i - 1]);
+    const int64_t capacity = longest + options.max_new_tokens;
+    if (capacity > llama.config().max_positions)
+        throw Error(
+            "generate: a prompt of {} tokens and {} new ones exceed the model's {} positions; ask for fewer new tokens",
+            longest, options.max_new_tokens, llama.config().max_positions);
+    KvCache cache(llama.config(), static_cast<int64_t>(b.size()) - 1, capacity);
+    return generate_greedy(llama, x, borders, cache, options);
+}
+
+}  // namespace wavllm

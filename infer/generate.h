@@ -1,0 +1,41 @@
+#pragma once
+// Greedy decoding with a KV cache, for a batch of requests of different lengths. A request's tokens do not depend on
+// what else is in the batch.
+
+#include <functional>
+#include <vector>
+
+#include "models/llama/llama.h"
+
+namespace wavllm {
+
+struct GenerateOptions {
+    int64_t max_new_tokens = 128;
+    int32_t eos = -1;            ///< ends a request; it is the last token returned. -1: none
+    const Lora* lora = nullptr;  ///< with run
+    const LoraRun* run = nullptr;
+    bool log_probs = false;  ///< also return the log-probability of each token
+    /// Called for every token as it comes, EOS included; return false to stop that request.
+    std::function<bool(size_t request, int32_t token)> on_token{};
+};
+
+struct Generated {
+    std::vector<int32_t> tokens;
+    std::vector<float> log_probs;
+};
+
+/// x: [T, dim] input embeddings of all requests end to end; borders: i64 [B+1]. `cache` has batch B and room for every
+/// request's rows and max_new_tokens; what it already holds comes before x (a conversation). The last token generated
+/// is not in the cache. Throws ShapeError if a request has no rows.
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
+                                       const GenerateOptions& options);
+/// The same with a cache of its own.
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders,
+                                       const GenerateOptions& options);
+
+/// Index of the largest of n values, the first one if several are equal.
+int32_t argmax(const float* values, int64_t n);
+/// log softmax(values)[index], in double.
+double log_softmax_at(const float* values, int64_t n, int64_t index);
+
+}  // namespace wavllm

@@ -1,0 +1,157 @@
+#include "train/run_folder.h"
+
+#include <cstring>
+#include <fstream>
+
+#include "data/json.h"
+#include "models/checkpoint/checkpoint.h"
+#include "models/weights.h"
+#include "tensor/atomic_file.h"
+
+namespace wavllm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kParameter = "parameter/";
+constexpr const char* kFirst = "adam.m/";
+constexpr const char* kSecond = "adam.v/";
+
+TensorToStore to_store(const std::string& name, const Tensor& t) {
+    return {name, t.dtype(), {t.shape().begin(), t.shape().end()}, {static_cast<const std::byte*>(t.raw()), t.bytes()}};
+}
+
+/// Checkpoints by the steps they stand for, oldest first.
+std::map<int64_t, fs::path> checkpoints_in(const fs::path& folder) {
+    std::map<int64_t, fs::path> found;
+    if (!fs::exists(folder)) return found;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        int64_t step = 0;
+        char tail[16] = {};
+        if (std::sscanf(name.c_str(), "step-%ld.safetensor%1[s]", &step, tail) == 2 && name.ends_with(".safetensors"))
+            found[step] = entry.path();
+    }
+    return found;
+}
+
+void copy_into(const Checkpoint& file, const std::string& name, Tensor& t) {
+    const StoredTensor& s = file.at(name);
+    const Tensor stored = to_tensor(s);
+    if (stored.dtype() != t.dtype() || !(stored.shape() == t.shape()))
+        throw FileError("{}: \"{}\" is {}, but this model's is {} {}", file.path().string(), name, stored.describe(),
+                        t.shape().str(), wavllm::name(t.dtype()));
+    std::memcpy(t.mutable_raw(), stored.raw(), stored.bytes());
+}
+
+void append_line(const fs::path& path, const nlohmann::ordered_json& line) {
+    std::ofstream out(path, std::ios::app | std::ios::binary);
+    out << line.dump() << '\n';
+    out.flush();
+    if (!out) throw FileError("{}: cannot be written: {}", path.string(), std::strerror(errno));
+}
+
+/// Keeps the lines whose "step" is below `steps_done`.
+void cut_metrics(const fs::path& path, int64_t steps_done) {
+    std::ifstream in(path, std::ios::binary);
+    std::string line, kept;
+    while (std::getline(in, line)) {
+        const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+        // a line that a killed process left half written is not JSON
+        if (json.is_object() && json.value("step", int64_t{0}) < steps_done) kept += line + '\n';
+    }
+    write_file_atomically(path, kept);
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const fs::path& path, const Preset& preset) {
+    if (fs::exists(path / "config.json"))
+        throw UsageError("{}: a run is there already; continue it with --resume, or choose another folder with --out",
+                         path.string());
+    RunFolder run(path);
+    run.preset_ = preset;
+    std::error_code error;
+    fs::create_directories(path / "checkpoints", error);
+    if (error) throw FileError("{}: the run's folder cannot be made: {}", path.string(), error.message());
+    write_file_atomically(path / "config.json", preset.to_json().dump(4) + '\n');
+    return run;
+}
+
+RunFolder RunFolder::open(const fs::path& path) {
+    if (!fs::exists(path / "config.json")) throw UsageError("{}: no run is there (no config.json)", path.string());
+    RunFolder run(path);
+    run.preset_ = load_preset(path / "config.json");
+    return run;
+}
+
+void RunFolder::log(const nlohmann::ordered_json& metrics) {
+    append_line(path_ / "metrics.jsonl", metrics);
+}
+
+void RunFolder::log_timing(const nlohmann::ordered_json& timing) {
+    append_line(path_ / "timing.jsonl", timing);
+}
+
+void RunFolder::save(int64_t steps_done, Optimizer& optimizer, int64_t keep) {
+    std::vector<TensorToStore> tensors;
+    for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
+        const Parameter& p = optimizer.parameters()[i];
+        tensors.push_back(to_store(kParameter + p.name, p.tensor));
+        tensors.push_back(to_store(kFirst + p.name, optimizer.first()[i]));
+        tensors.push_back(to_store(kSecond + p.name, optimizer.second()[i]));
+    }
+    const fs::path folder = path_ / "checkpoints";
+    write_safetensors(folder / fmt::format("step-{:06}.safetensors", steps_done), tensors,
+                      {{"steps_done", std::to_string(steps_done)}, {"preset", preset_.to_json().dump()}});
+    auto all = checkpoints_in(folder);
+    while (static_cast<int64_t>(all.size()) > keep) {
+        fs::remove(all.begin()->second);
+        all.erase(all.begin());
+    }
+}
+
+int64_t RunFolder::restore(Optimizer& optimizer) {
+    const auto all = checkpoints_in(path_ / "checkpoints");
+    const int64_t steps_done = all.empty() ? 0 : all.rbegin()->first;
+    if (!all.empty()) {
+        const auto file = open_checkpoint(all.rbegin()->second);
+        for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
+            Parameter p = optimizer.parameters()[i];
+            copy_into(*file, kParameter + p.name, p.tensor);
+            copy_into(*file, kFirst + p.name, optimizer.first()[i]);
+            copy_into(*file, kSecond + p.name, optimizer.second()[i]);
+        }
+        if (file->tensors().size() != 3 * optimizer.parameters().size())
+            throw FileError("{}: {} tensors, but this model's state has {}; was the preset changed?",
+                            file->path().string(), file->tensors().size(), 3 * optimizer.parameters().size());
+    }
+    cut_metrics(path_ / "metrics.jsonl", steps_done);
+    return steps_done;
+}
+
+void RunFolder::save_adapter(const Parameters& parameters) const {
+    std::vector<TensorToStore> tensors;
+    for (const Parameter& p : parameters) tensors.push_back(to_store(p.name, p.tensor));
+    write_safetensors(adapter_file(), tensors, {{"preset", preset_.to_json().dump()}});
+}
+
+Preset adapter_preset(const fs::path& file) {
+    const auto checkpoint = open_checkpoint(file);
+    const nlohmann::json& m = checkpoint->metadata();
+    const auto meta = m.find("__metadata__");
+    if (meta == m.end() || !meta->contains("preset"))
+        throw FileError("{}: no preset in its metadata; is it an adapter that `wavllm train` wrote?", file.string());
+    return parse_preset(parse_json((*meta)["preset"].get<std::string>(), file.string()), file.string());
+}
+
+void load_adapter(const fs::path& file, Parameters& parameters) {
+    const auto checkpoint = open_checkpoint(file);
+    for (Parameter& p : parameters) copy_into(*checkpoint, p.name, p.tensor);
+    if (checkpoint->tensors().size() != parameters.size())
+        throw FileError("{}: {} tensors, but the model has {} parameters", file.string(), checkpoint->tensors().size(),
+                        parameters.size());
+}
+
+}  // namespace wavllm
