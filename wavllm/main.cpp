@@ -1,5 +1,7 @@
-// The program: finds the subcommand, applies the options common to all, turns exceptions into one line and an exit code.
+// The program: finds the subcommand, applies the options common to all, turns exceptions into one line and an exit
+// code.
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -8,6 +10,7 @@
 #include "tensor/allocator.h"
 #include "tensor/device.h"
 #include "tensor/error.h"
+#include "tensor/text.h"
 #include "tensor/thread_pool.h"
 #include "wavllm/command.h"
 
@@ -27,10 +30,28 @@ void apply(const GlobalOptions& options) {
     set_fusion(options.fusion);
 }
 
+/// A mistake on the command line as one line that says what to do next.
+std::string usage_message(const CLI::App& app, const CLI::Error& e, int argc, char** argv) {
+    std::string message = e.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    std::vector<std::string> known;
+    for (const auto& [name, command] : commands()) known.push_back(name);
+    const std::string first = argc > 1 ? argv[1] : "";
+    const bool named = std::find(known.begin(), known.end(), first) != known.end();
+    if (!named && !first.empty() && first[0] != '-')
+        message = fmt::format("no subcommand \"{}\"; did you mean {}?", printable(first), nearest_name(first, known));
+    else if (!first.empty() && !named && !app.get_option_no_throw(first.substr(0, first.find('='))))
+        message = fmt::format("unknown option {}", printable(first));
+    else if (!named && e.get_name() == "RequiredError")
+        message = fmt::format("name a subcommand: {}", fmt::join(known, ", "));
+    return fmt::format("wavllm: {} (see wavllm {}--help)\n", message, named ? first + " " : "");
+}
+
 int run(int argc, char** argv) {
     CLI::App app{"wavllm: train and use a speech LLM (WavLLM), on a tensor library of its own", "wavllm"};
     app.require_subcommand(1);
     app.fallthrough();
+    app.failure_message([&](const CLI::App*, const CLI::Error& e) { return usage_message(app, e, argc, argv); });
     GlobalOptions global;
     app.add_option("--threads", global.threads, "threads to use; results do not depend on it");
     app.add_option("--device", global.device, "cpu (sim and cuda come later)");

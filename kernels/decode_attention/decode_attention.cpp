@@ -30,21 +30,30 @@ struct Rows {
 
 /// Lane i: the sum of the lanes of v[i], as one tree for all.
 WAVLLM_INLINE vf sums_of(vf (&v)[kLanes]) {
-    constexpr vi low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-    constexpr vi low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    constexpr vi low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    constexpr vi low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    // Each step pairs vector i with vector i + step: the halves of both, folded, lie side by side after it.
+    // Each step pairs vector i with vector i + step: both, folded to half their length, then share one.
+    const auto fold8 = [](vf a, vf b) {
+        return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+               __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    };
+    const auto fold4 = [](vf a, vf b) {
+        return __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+               __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    };
+    const auto fold2 = [](vf a, vf b) {
+        return __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+               __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    };
+    const auto fold1 = [](vf a, vf b) {
+        return __builtin_shufflevector(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+               __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    };
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i)
-        v[i] = __builtin_shuffle(v[i], v[i + 8], low8) + __builtin_shuffle(v[i], v[i + 8], low8 + 8);
+    for (int i = 0; i < 8; ++i) v[i] = fold8(v[i], v[i + 8]);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-        v[i] = __builtin_shuffle(v[i], v[i + 4], low4) + __builtin_shuffle(v[i], v[i + 4], low4 + 4);
+    for (int i = 0; i < 4; ++i) v[i] = fold4(v[i], v[i + 4]);
 #pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i)
-        v[i] = __builtin_shuffle(v[i], v[i + 2], low2) + __builtin_shuffle(v[i], v[i + 2], low2 + 2);
-    return __builtin_shuffle(v[0], v[1], low1) + __builtin_shuffle(v[0], v[1], low1 + 1);
+    for (int i = 0; i < 2; ++i) v[i] = fold2(v[i], v[i + 2]);
+    return fold1(v[0], v[1]);
 }
 
 // Memory sets the pace, and it is fastest when read straight on: so keys are outside and heads inside in both loops.

@@ -50,15 +50,17 @@ void rotate_halves(const float* x, const float* c, const float* s, float sign, i
 }
 
 void rotate_neighbours(const float* x, const float* c, const float* s, float sign, int64_t half, float* y) {
-    constexpr vi even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}, odd = even + 1;
-    constexpr vi low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, high = low + 8;
     for_lanes(half, [&](int64_t i, auto n) {
         const int64_t lanes = 2 * n, first = std::min<int64_t>(lanes, kLanes), second = lanes - first;
         const vf x0 = load(x + 2 * i, first), x1 = load(x + 2 * i + kLanes, second);
-        const Pair r = rotate({__builtin_shuffle(x0, x1, even), __builtin_shuffle(x0, x1, odd)}, load(c + i, n),
-                              load(s + i, n) * sign);
-        store(y + 2 * i, __builtin_shuffle(r.a, r.b, low), first);
-        store(y + 2 * i + kLanes, __builtin_shuffle(r.a, r.b, high), second);
+        const Pair r =
+            rotate({__builtin_shufflevector(x0, x1, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+                    __builtin_shufflevector(x0, x1, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)},
+                   load(c + i, n), load(s + i, n) * sign);
+        store(y + 2 * i, __builtin_shufflevector(r.a, r.b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+              first);
+        store(y + 2 * i + kLanes,
+              __builtin_shufflevector(r.a, r.b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), second);
     });
 }
 

@@ -14,11 +14,15 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
     for (const SpeechExample* e : examples) {
         ids.push_back(e->ids);
         if (!with_targets) ids.back().target.clear();
-        rows.push_back(e->features.defined() ? e->features.dim(0) : 0);
-        speech_rows.push_back(rows.back() > 0 ? SpeechAdapter::frames(rows.back()) : 0);
+        speech_rows.push_back(0);
+        for (int64_t n : e->chunk_rows) {
+            rows.push_back(n);
+            speech_rows.back() += SpeechAdapter::frames(n);
+        }
         keys.push_back(e->key);
-        total += rows.back();
-        if (e->features.defined()) channels = e->features.dim(1);
+        if (!e->features.defined()) continue;
+        total += e->features.dim(0);
+        channels = e->features.dim(1);
     }
     SpeechBatch batch;
     batch.plan = plan_sequences(ids, speech_rows, keys);

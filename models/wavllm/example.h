@@ -13,8 +13,10 @@ struct SpeechExample {
     PromptIds ids;          ///< target empty where there is none
     std::string reference;  ///< the target as text
     Tensor features;        ///< [T, C] of the frozen encoder; undefined for a text-only example
-    int64_t key = 0;        ///< its own number (below 2^22): dropout masks belong to it
-    double seconds = 0;     ///< of audio
+    std::vector<int64_t>
+        chunk_rows;      ///< rows of each 30 s chunk: the subsampling convolutions do not reach across them
+    int64_t key = 0;     ///< its own number (below 2^22): dropout masks belong to it
+    double seconds = 0;  ///< of audio
 };
 
 /// Lays the examples end to end. with_targets: for training; otherwise the sequences end after the right prompt.

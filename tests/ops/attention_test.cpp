@@ -147,8 +147,8 @@ TEST_CASE("attention: a frozen input gets no gradient, the others the same bits"
 }
 
 TEST_CASE("attention: errors name what does not fit") {
-    const auto call = [](const Shape& q, const Shape& k, const Shape& v, std::vector<int64_t> ql,
-                         std::vector<int64_t> kl) {
+    const auto call = [](const Shape& q, const Shape& k, const Shape& v, const std::vector<int64_t>& ql,
+                         const std::vector<int64_t>& kl) {
         return attention(random(q), random(k), random(v), layout_of(ql, kl, AttentionMask::full));
     };
     CHECK_NOTHROW(call({3, 4, 8}, {5, 2, 8}, {5, 2, 8}, {3}, {5}));

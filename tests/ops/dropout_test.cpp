@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "autograd/tape.h"
 #include "kernels/common/op_case.h"
 
@@ -57,6 +60,18 @@ TEST_CASE("step, seed and purpose each change the mask; the share of what is dro
     }
     const auto dropped = static_cast<double>(std::count(first.begin(), first.end(), 0.0));
     CHECK(dropped / 65536 == doctest::Approx(0.1).epsilon(0.05));  // 4 standard deviations
+}
+
+TEST_CASE("an element is kept for p up to its uniform number, and dropped just above") {
+    const Tensor x = Tensor::full({1, 40}, 1.0);
+    const Philox rng(9, 1U, 3U);
+    for (const uint64_t column : {0, 1, 5, 17, 38}) {
+        const float u = rng.uniform((uint64_t{12} << 20) + column);
+        DropoutKey key{.p = u, .seed = 9, .purpose = 1, .step = 3, .row_keys = keys({12})};
+        CHECK(kernels::dropout(x, key).values()[column] > 0);
+        key.p = std::nextafter(u, 1.0F);
+        CHECK(kernels::dropout(x, key).values()[column] == 0);
+    }
 }
 
 TEST_CASE("dropout refuses a bad p and missing keys") {

@@ -1,0 +1,118 @@
+#include "models/wavllm/system.h"
+
+#include <cstring>
+
+#include "autograd/tape.h"
+#include "data/audio.h"
+#include "kernels/log_mel/log_mel.h"
+#include "models/checkpoint/gguf_tokenizer.h"
+#include "models/whisper/features.h"
+#include "models/whisper/whisper.h"
+
+namespace wavllm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& llama) {
+    BridgeConfig config;
+    config.llm_dim = llama.config().dim;
+    config.semantic = {encoder_dim, p.adapter.mid, p.adapter.dim, p.adapter.bottleneck, config.llm_dim};
+    config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
+    return config;
+}
+
+std::shared_ptr<const Llama> load_llama(const fs::path& file, DType panels) {
+    const auto checkpoint = open_checkpoint(file);
+    const Weights weights(*checkpoint);
+    weights.ignore("rope_freqs.");  // some converters store the table that we compute
+    auto llama = std::make_shared<const Llama>(Llama::load(weights, llama_config(*checkpoint), panels));
+    weights.finish();
+    return llama;
+}
+
+}  // namespace
+
+std::map<std::string, fs::path> model_files(const std::string& name, const fs::path& home,
+                                            const FetchProgress& progress) {
+    if (fs::exists(name)) return {{"model", name}};
+    if (name.find('/') != std::string::npos) throw FileError("{}: no such file or folder", name);
+    return fetch_model(remote_model(home / "presets" / "sources.json", name), progress);
+}
+
+System build_system(const Preset& preset, const fs::path& home, const FetchProgress& progress) {
+    System s;
+    s.preset = preset;
+    const auto whisper = model_files(preset.model.whisper, home, progress),
+               llm = model_files(preset.model.llm, home, progress);
+    const auto encoder = open_checkpoint(whisper.at("model"));
+    s.encoder = std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*encoder, whisper_config(*encoder)));
+    s.llama = load_llama(llm.at("model"), preset.model.frozen_dtype == "bf16" ? DType::bf16 : DType::f32);
+    s.tokenizer = tokenizer_from_gguf(*open_checkpoint(llm.at("model")));
+    {
+        PurposeScope scope(Purpose::weights);
+        s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels);
+    }
+    const auto seed = static_cast<uint64_t>(preset.train.seed);
+    const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
+    s.model =
+        std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
+                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed));
+    return s;
+}
+
+std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips) {
+    NoGrad no_grad;
+    const WhisperFeatures f =
+        whisper_features(clips, system.mel_filters, whisper_padding(system.preset.model.encoder_padding));
+    const Tensor encoded = system.encoder->forward(f.mel, f.borders);
+    const KeptFrames kept = keep_frames(encoded, system.encoder->frame_borders(f.borders), f.kept);
+    const int64_t *chunks = f.clip_borders.data<int64_t>(), *rows = kept.borders.data<int64_t>();
+    std::vector<EncodedClip> result;
+    PurposeScope scope(Purpose::data);
+    for (size_t i = 0; i < clips.size(); ++i) {
+        EncodedClip clip;
+        clip.features = kept.rows.slice(0, rows[chunks[i]], rows[chunks[i + 1]]).clone();
+        for (int64_t c = chunks[i]; c < chunks[i + 1]; ++c) clip.chunk_rows.push_back(rows[c + 1] - rows[c]);
+        result.push_back(std::move(clip));
+    }
+    return result;
+}
+
+SpeechExample make_example(const System& system, const std::string& id, std::span<const float> samples,
+                           const std::string& prompt, std::optional<std::string_view> target) {
+    SpeechExample e;
+    e.id = id;
+    e.reference = target.value_or("");
+    e.seconds = static_cast<double>(samples.size()) / kSampleRate;
+    const ChatTemplate chat = chat_template_of(system.preset.model.chat_template);
+    e.ids = prompt_ids(*system.tokenizer, make_prompt(chat, prompt, !samples.empty()), target);
+    if (samples.empty()) return e;
+    EncodedClip clip = std::move(encode_clips(system, std::span(&samples, 1)).front());
+    e.features = std::move(clip.features);
+    e.chunk_rows = std::move(clip.chunk_rows);
+    return e;
+}
+
+std::vector<SpeechExample> load_examples(const System& system, const fs::path& manifest,
+                                         const std::function<void(size_t, size_t)>& progress) {
+    const std::vector<ManifestRow> rows = read_manifest(manifest);
+    check_audio_exists(rows);
+    std::vector<SpeechExample> examples;
+    for (const ManifestRow& row : rows) {
+        std::vector<float> samples;
+        if (row.with_speech) {
+            AudioSpan span;
+            if (row.start_frame) span.start = *row.start_frame;
+            if (row.end_frame) span.end = *row.end_frame;
+            samples = read_audio(row.audio, kSampleRate, span);
+        }
+        examples.push_back(make_example(system, row.id, samples, row.prompt, row.tgt_text));
+        examples.back().key = static_cast<int64_t>(examples.size()) - 1;
+        if (progress) progress(examples.size(), rows.size());
+    }
+    return examples;
+}
+
+}  // namespace wavllm

@@ -1,0 +1,83 @@
+// What the program prints where all is well. Witness: numbers known from elsewhere (the published parameter counts of
+// the models), and JSON that must parse.
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/program/program.h"
+#include "tests/support/real_models.h"
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+TEST_CASE("program: every subcommand explains itself with an example") {
+    const ProgramResult all = run_program({"--help"});
+    CHECK(all.code == 0);
+    for (const std::string name : {"inspect", "bench", "transcribe", "chat"}) {
+        CAPTURE(name);
+        CHECK(all.out.find("  " + name) != std::string::npos);
+        const ProgramResult help = run_program({name, "--help"});
+        CHECK(help.code == 0);
+        CHECK(help.out.find("Example:\n  wavllm " + name) != std::string::npos);
+    }
+    for (const std::string part : {"ops", "fusion", "encoder", "step"}) {
+        CAPTURE(part);
+        CHECK(run_program({"bench", part, "--help"}).out.find("wavllm bench " + part) != std::string::npos);
+    }
+}
+
+TEST_CASE("program: inspect counts what the models' authors count") {
+    real_model("smollm2-135m-instruct-q4_1");  // in the cache, so that no download stands in the test's time
+    const ProgramResult r = run_program({"inspect", "smollm2-135m-instruct-q4_1", "--json"});
+    REQUIRE(r.code == 0);
+    const auto facts = nlohmann::json::parse(r.out);
+    CHECK(facts.at("format") == "gguf");
+    CHECK(facts.at("parameters") == 134515008);  // SmolLM2-135M's model card
+    CHECK(facts.at("dtypes").at("q4_1").at("tensors") == 210);
+    CHECK(facts.at("dtypes").at("f32").at("tensors") == 61);
+
+    real_model("whisper-base");
+    const ProgramResult w = run_program({"inspect", "whisper-base", "--json", "--tensors"});
+    REQUIRE(w.code == 0);
+    const auto whisper = nlohmann::json::parse(w.out);
+    // 72,593,920 parameters of Whisper base (transformers' num_parameters()); the encoder's 1500 x 512 stored
+    // positions are among them. CTranslate2 keeps no bias for k: it stores zeros in the joined q, k, v.
+    CHECK(whisper.at("parameters").get<int64_t>() >= 72593920);
+    CHECK(whisper.at("parameters").get<int64_t>() < 72700000);
+    CHECK(whisper.at("tensor_list").size() == whisper.at("tensors").get<size_t>() + 1);  // the tied output matrix
+}
+
+TEST_CASE("program: a preset's values are printed as they are read") {
+    const ProgramResult r = run_program({"inspect", "small-digits", "--json"});
+    REQUIRE(r.code == 0);
+    CHECK(nlohmann::json::parse(r.out).at("model").at("whisper") == "whisper-base");
+}
+
+TEST_CASE("program: bench ops gives every figure of its table") {
+    const TempFolder folder;
+    const std::string file = folder / "ops.json";
+    const ProgramResult r = run_program({"bench", "ops", "--op", "scale", "--json", file});
+    CAPTURE(r.err);
+    REQUIRE(r.code == 0);
+    const auto facts = nlohmann::json::parse(read_all(file));
+    CHECK(facts.at("machine").at("gemm_f32_flops_per_second").get<double>() > 1e8);
+    CHECK(facts.at("machine").at("read_bytes_per_second").get<double>() > 1e8);
+    REQUIRE(!facts.at("ops").empty());
+    for (const auto& op : facts.at("ops")) {
+        CHECK(op.at("forward_seconds").at("runs").get<int>() >= 5);
+        CHECK(op.at("forward_seconds").at("median").get<double>() > 0);
+        CHECK(op.at("backward_seconds").at("median").get<double>() > 0);
+        CHECK(op.at("share_of_roof").get<double>() > 0);
+    }
+}
+
+TEST_CASE("program: bench step needs no download and asks for no memory once it runs") {
+    const ProgramResult r =
+        run_program({"bench", "step", "--layers", "2", "--tokens", "24", "--targets", "4", "--json", "-"});
+    REQUIRE(r.code == 0);
+    const auto facts = nlohmann::json::parse(r.out);
+    CHECK(facts.at("seconds").at("runs") == 5);
+    CHECK(facts.at("memory_requests") == 0);
+    CHECK(facts.at("trainable_parameters") == 2 * 32 * (2 * (576 + 576) + 2 * (576 + 192)));
+}

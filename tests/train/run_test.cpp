@@ -1,0 +1,151 @@
+// A run on disk: killed anywhere and resumed it ends in the same bytes; a full disk loses nothing that was saved.
+// Witness: an uninterrupted run.
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "autograd/tape.h"
+#include "tensor/thread_pool.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tiny_model.h"
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kSteps = 20;
+
+std::string read(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TrainReport run_in(const fs::path& folder, bool resume, const std::function<void(int64_t)>& after_step = {}) {
+    Wavllm model = tiny_model();
+    const auto examples = tiny_examples(12);
+    const NumberTokenizer tokenizer;
+    RunFolder run = resume ? RunFolder::open(folder) : RunFolder::create(folder, tiny_preset(kSteps));
+    Trainer::Callbacks callbacks;
+    if (after_step) callbacks.step = [&](int64_t step, const StepResult&, double) { after_step(step); };
+    return Trainer(model, tokenizer, std::span(examples).first(8), std::span(examples).subspan(8), run, callbacks)
+        .run();
+}
+
+/// Runs f in a child process and returns how it ended.
+int in_child(const std::function<void()>& f) {
+    const int before = num_threads();
+    set_num_threads(1);  // threads do not survive a fork
+    const pid_t child = fork();
+    if (child == 0) {
+        f();
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    set_num_threads(before);
+    return status;
+}
+
+}  // namespace
+
+TEST_CASE("killed at any step and resumed, a run ends in the same files, byte for byte") {
+    const TempFolder temp;
+    const fs::path whole = temp.path() / "whole";
+    const TrainReport report = run_in(whole, false);
+    CHECK(report.steps_done == kSteps);
+    CHECK(!report.stopped);
+    REQUIRE(fs::exists(whole / "adapter.safetensors"));
+    for (const int64_t kill_after : {0, 4, 5, 13, 19}) {
+        CAPTURE(kill_after);
+        const fs::path killed = temp.path() / fmt::format("killed{}", kill_after);
+        const int status = in_child([&] {
+            run_in(killed, false, [&](int64_t step) {
+                if (step == kill_after) raise(SIGKILL);
+            });
+        });
+        REQUIRE(WIFSIGNALED(status));
+        CHECK(!fs::exists(killed / "adapter.safetensors"));
+        const TrainReport resumed = run_in(killed, true);
+        CHECK(resumed.steps_done == kSteps);
+        CHECK(read(killed / "adapter.safetensors") == read(whole / "adapter.safetensors"));
+        CHECK(read(killed / "metrics.jsonl") == read(whole / "metrics.jsonl"));
+        CHECK(read(killed / "config.json") == read(whole / "config.json"));
+        const auto last = fmt::format("checkpoints/step-{:06}.safetensors", kSteps);
+        CHECK(read(killed / last) == read(whole / last));
+    }
+}
+
+TEST_CASE("Ctrl-C saves after the step it meets, and the run goes on from there") {
+    const TempFolder temp;
+    const TrainReport stopped = run_in(temp.path() / "run", false, [](int64_t step) {
+        if (step == 7) raise(SIGINT);
+    });
+    CHECK(stopped.stopped);
+    CHECK(stopped.steps_done == 8);
+    CHECK(fs::exists(temp.path() / "run/checkpoints/step-000008.safetensors"));
+    run_in(temp.path() / "run", true);
+    run_in(temp.path() / "whole", false);
+    CHECK(read(temp.path() / "run/adapter.safetensors") == read(temp.path() / "whole/adapter.safetensors"));
+}
+
+TEST_CASE("only the newest checkpoints are kept, and nothing else is left behind") {
+    const TempFolder temp;
+    run_in(temp.path() / "run", false);
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(temp.path() / "run/checkpoints"))
+        names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    CHECK(names == std::vector<std::string>{"step-000018.safetensors", "step-000020.safetensors"});
+}
+
+TEST_CASE("a disk that is full while a checkpoint is written is one error, and the checkpoint before it still loads") {
+    const TempFolder temp;
+    const fs::path folder = temp.path() / "run";
+    // A limit on file size stands for the full disk here: it needs no rights, and the writer meets the failure at the
+    // same place.
+    const int status = in_child([&] {
+        signal(SIGXFSZ, SIG_IGN);
+        try {
+            run_in(folder, false, [&](int64_t step) {
+                if (step != 4) return;
+                const rlimit limit{2000, 2000};
+                setrlimit(RLIMIT_FSIZE, &limit);
+            });
+        } catch (const FileError& e) {
+            _exit(std::string(e.what()).find("step-000006.safetensors") != std::string::npos ? 7 : 8);
+        }
+    });
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 7);
+    CHECK(fs::exists(folder / "checkpoints/step-000003.safetensors"));
+    CHECK(!fs::exists(folder / "checkpoints/step-000006.safetensors"));
+    run_in(folder, true);
+    run_in(temp.path() / "whole", false);
+    CHECK(read(folder / "adapter.safetensors") == read(temp.path() / "whole/adapter.safetensors"));
+}
+
+TEST_CASE("a run is not overwritten, and a folder without one cannot be resumed") {
+    const TempFolder temp;
+    RunFolder::create(temp.path() / "run", tiny_preset(1));
+    CHECK_THROWS_WITH_AS(RunFolder::create(temp.path() / "run", tiny_preset(1)), doctest::Contains("--resume"),
+                         UsageError);
+    CHECK_THROWS_WITH_AS(RunFolder::open(temp.path() / "none"), doctest::Contains("no run is there"), UsageError);
+}
+
+TEST_CASE("a checkpoint of another model is an error that names the tensor") {
+    const TempFolder temp;
+    run_in(temp.path() / "run", false);
+    Parameters other{
+        {"audio_encoder.projector.bias", constant_parameter({5}, 0, "audio_encoder.projector.bias"), "adapter"}};
+    CHECK_THROWS_WITH_AS(load_adapter(temp.path() / "run/adapter.safetensors", other),
+                         doctest::Contains("audio_encoder.projector.bias"), FileError);
+    CHECK(adapter_preset(temp.path() / "run/adapter.safetensors").name == "tiny");
+}

@@ -1,0 +1,129 @@
+// One training step: what it asks of the heap, and the errors it owes. Witness: counters and deliberately broken
+// models.
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <new>
+
+#include "autograd/ops/add.h"
+#include "autograd/ops/mul.h"
+#include "autograd/ops/rms_norm.h"
+#include "autograd/ops/scale.h"
+#include "autograd/ops/sum_all.h"
+#include "autograd/tape.h"
+#include "tests/support/tiny_model.h"
+
+// Every allocation of this test program is counted; the counter is read by the test below.
+static std::atomic<uint64_t> g_allocations{0};
+
+void* operator new(size_t bytes) {
+    g_allocations.fetch_add(1, std::memory_order_relaxed);
+    if (void* p = std::malloc(bytes ? bytes : 1)) return p;
+    throw std::bad_alloc();
+}
+void* operator new(size_t bytes, std::align_val_t alignment) {
+    g_allocations.fetch_add(1, std::memory_order_relaxed);
+    const size_t a = static_cast<size_t>(alignment);
+    if (void* p = std::aligned_alloc(a, (bytes + a - 1) / a * a)) return p;
+    throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, size_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, size_t, std::align_val_t) noexcept {
+    std::free(p);
+}
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+TEST_CASE("a training step asks neither heap nor system for memory after the second") {
+    for (const bool checkpointing : {false, true}) {
+        CAPTURE(checkpointing);
+        const Wavllm model = tiny_model();
+        const auto examples = tiny_examples(4);
+        Preset preset = tiny_preset(6);
+        preset.train.checkpoint_activations = checkpointing;
+        Optimizer optimizer(model.parameters(), {});
+        const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true));
+        for (int64_t step = 0; step < 6; ++step) {
+            const uint64_t heap = g_allocations, system = memory::system_requests();
+            training_step(model, optimizer, batches, step, preset);
+            CAPTURE(step);
+            if (step < 2) continue;
+            CHECK(g_allocations - heap == 0);
+            CHECK(memory::system_requests() == system);
+        }
+    }
+}
+
+TEST_CASE("the loss falls, and the clips are learned") {
+    const Wavllm model = tiny_model();
+    const auto examples = tiny_examples(16);
+    const Preset preset = tiny_preset(120);
+    Optimizer optimizer(model.parameters(), {.adapter_rate = 5e-3, .lora_rate = 5e-3});
+    const std::vector<SpeechBatch> batches{make_batch(pointers(examples), true)};
+    const double first = training_step(model, optimizer, batches, 0, preset).loss;
+    double last = first;
+    for (int64_t step = 1; step < 120; ++step) last = training_step(model, optimizer, batches, step, preset).loss;
+    CHECK(last < 0.2 * first);
+    CHECK(evaluate(model, NumberTokenizer(), pointers(examples), {.max_new_tokens = 4}).accuracy() > 0.9);
+}
+
+TEST_CASE("a frozen model keeps nothing for a backward pass") {
+    const Wavllm model = tiny_model();
+    const auto examples = tiny_examples(2);
+    const SpeechBatch batch = make_batch(pointers(examples), true);
+    NoGrad no_grad;
+    const Tensor loss = model.loss(batch, {}).loss;
+    CHECK(tape_length() == 0);
+    CHECK(!requires_grad(loss));
+}
+
+TEST_CASE("a parameter without a gradient is an error that names it") {
+    Parameters parameters{{"adapter.norm.weight", constant_parameter({4}, 1, "adapter.norm.weight"), "adapter"}};
+    const Optimizer optimizer(parameters, {});
+    CHECK_THROWS_WITH_AS(optimizer.norms(0),
+                         doctest::Contains("\"adapter.norm.weight\" received no gradient in step 0"), TrainingError);
+}
+
+TEST_CASE("an exactly zero gradient is an error unless it is declared") {
+    const Tensor w = constant_parameter({4}, 1, "w");
+    backward(sum_all(scale(w, 0)));
+    CHECK_THROWS_WITH_AS(Optimizer({{"w", w, "adapter"}}, {}).norms(3), doctest::Contains("\"w\" is exactly zero"),
+                         TrainingError);
+    CHECK_NOTHROW(Optimizer({{"w", w, "lora", true}}, {}).norms(0));
+    CHECK_THROWS_AS(Optimizer({{"w", w, "lora", true}}, {}).norms(1), TrainingError);
+}
+
+TEST_CASE("a value that is not finite is an error that names the op which made it") {
+    const Wavllm model = tiny_model();
+    auto examples = tiny_examples(2);
+    examples[1].features.mutable_data<float>()[7] = std::numeric_limits<float>::infinity();
+    Optimizer optimizer(model.parameters(), {});
+    const std::vector<SpeechBatch> batches{make_batch(pointers(examples), true)};
+    CHECK_THROWS_WITH_AS(training_step(model, optimizer, batches, 0, tiny_preset(1)),
+                         doctest::Contains("conv1d: its result is the first"), TrainingError);
+    clear_tape();
+}
+
+TEST_CASE("writing to what the tape still needs is an error") {
+    Tensor x = Tensor::full({2, 4}, 1.5), w = constant_parameter({4}, 1, "w");
+    const Tensor y = sum_all(rms_norm(x, w, 1e-5f));
+    x.mutable_data<float>()[0] = 2;
+    CHECK_THROWS_WITH_AS(backward(y), doctest::Contains("was written to in place"), TrainingError);
+    clear_tape();
+}
+
+TEST_CASE("a tensor that outlives its step is an error") {
+    const StepArena arena(4);
+    const Tensor kept = Tensor::zeros({1000});
+    CHECK_THROWS_WITH_AS(arena.check(), doctest::Contains("step 4"), TrainingError);
+}

@@ -1,0 +1,83 @@
+// wavllm eval: a trained adapter's answers to a manifest, and how right they are.
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "data/progress.h"
+#include "tensor/atomic_file.h"
+#include "wavllm/command.h"
+#include "wavllm/support/speech.h"
+
+namespace wavllm {
+
+namespace {
+
+struct Options {
+    std::string run, adapter, manifest, out;
+    int64_t batch = 16;
+    bool json = false;
+};
+
+nlohmann::ordered_json to_json(const ErrorCounts& c) {
+    return {{"rate", c.rate()},
+            {"reference", c.reference},
+            {"substitutions", c.substitutions},
+            {"insertions", c.insertions},
+            {"deletions", c.deletions}};
+}
+
+int eval(const Options& o) {
+    if (o.run.empty() == o.adapter.empty()) throw UsageError("eval: give either --run FOLDER or --adapter FILE");
+    const std::filesystem::path home = home_folder();
+    const std::filesystem::path file =
+        o.adapter.empty() ? RunFolder::open(o.run).adapter_file() : std::filesystem::path(o.adapter);
+    const System system = load_adapter_system(file, home);
+    const std::filesystem::path manifest =
+        o.manifest.empty() ? home / system.preset.data.test : std::filesystem::path(o.manifest);
+    const auto examples = load_with_progress(system, manifest, "clips");
+    Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
+    const Evaluation e = evaluate(*system.model, *system.tokenizer, pointers_to(examples),
+                                  {.max_new_tokens = system.preset.data.max_new_tokens,
+                                   .batch = o.batch,
+                                   .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }});
+    bar.finish();
+    if (!o.out.empty()) {
+        std::string lines;
+        for (const Answer& a : e.answers)
+            lines += nlohmann::ordered_json{{"id", a.id}, {"reference", a.reference}, {"answer", a.text}}.dump() + '\n';
+        write_file_atomically(o.out, lines);
+    }
+    if (o.json) {
+        const nlohmann::ordered_json j = {{"adapter", file.string()},
+                                          {"manifest", manifest.string()},
+                                          {"clips", e.answers.size()},
+                                          {"exact", e.exact},
+                                          {"accuracy", e.accuracy()},
+                                          {"wer_raw", to_json(e.rates.words)},
+                                          {"cer_raw", to_json(e.rates.characters)},
+                                          {"wer_normalized", to_json(e.rates.normal_words)},
+                                          {"cer_normalized", to_json(e.rates.normal_characters)}};
+        std::printf("%s\n", j.dump(4).c_str());
+    } else {
+        std::printf("%s\nraw:        %s\nnormalised: %s\n", summary(e).c_str(),
+                    format_rates(e.rates.words, e.rates.characters).c_str(),
+                    format_rates(e.rates.normal_words, e.rates.normal_characters).c_str());
+    }
+    return 0;
+}
+
+}  // namespace
+
+WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter on a manifest",
+                      "wavllm eval --run runs/small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
+                          auto o = std::make_shared<Options>();
+                          app.add_option("--run", o->run, "folder of a run");
+                          app.add_option("--adapter", o->adapter, "an adapter.safetensors");
+                          app.add_option("--manifest", o->manifest, "TSV or JSONL (default: data.test of the preset)");
+                          app.add_option("--out", o->out, "write every answer here, one JSON object a line");
+                          app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
+                          app.add_flag("--json", o->json, "print the result as JSON");
+                          return [o] { return eval(*o); };
+                      }});
+
+}  // namespace wavllm

@@ -1,0 +1,20 @@
+#pragma once
+// A language model with its tokenizer, as a user names it.
+
+#include <memory>
+
+#include "data/tokenizer/tokenizer.h"
+#include "models/llama/llama.h"
+
+namespace wavllm {
+
+struct LanguageModel {
+    std::unique_ptr<Tokenizer> tokenizer;
+    Llama llama;
+};
+
+/// From a name in presets/sources.json, a GGUF file, or a Hugging Face folder with tokenizer.json. Throws UsageError
+/// and FileError as find_model, open_checkpoint and Llama::load do.
+LanguageModel load_language_model(const std::string& name_or_path, DType panels = DType::f32);
+
+}  // namespace wavllm

@@ -1,0 +1,27 @@
+#pragma once
+// What train, eval, transcribe and demo have in common.
+
+#include "infer/evaluate.h"
+#include "models/wavllm/system.h"
+#include "train/trainer.h"
+
+namespace wavllm {
+
+/// presets/NAME.json, or the path itself if it is a file. Throws UsageError listing the presets there are.
+std::filesystem::path preset_path(const std::string& name, const std::filesystem::path& home);
+/// Shows downloads on stderr.
+FetchProgress download_progress();
+/// load_examples with a progress bar.
+std::vector<SpeechExample> load_with_progress(const System& system, const std::filesystem::path& manifest,
+                                              const std::string& what);
+/// Runs the trainer with a progress bar; validations as lines.
+TrainReport train_run(System& system, std::span<const SpeechExample> train, std::span<const SpeechExample> valid,
+                      RunFolder& run);
+/// The system an adapter file belongs to, with its parameters loaded.
+System load_adapter_system(const std::filesystem::path& adapter, const std::filesystem::path& home);
+/// "exact 97.5 %, WER 2.5 % (...), CER ..." on one line.
+std::string summary(const Evaluation& evaluation);
+/// Pointers to all examples, or to `most` of them spread over the set.
+std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most = 0);
+
+}  // namespace wavllm

@@ -1,0 +1,28 @@
+#include "wavllm/support/tokenizer_file.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "data/tokenizer/bpe.h"
+#include "tensor/error.h"
+
+namespace wavllm {
+
+namespace fs = std::filesystem;
+
+fs::path tokenizer_beside(const fs::path& model) {
+    const fs::path file = (fs::is_directory(model) ? model : model.parent_path()) / "tokenizer.json";
+    if (!fs::exists(file))
+        throw FileError("{}: no tokenizer; put the model's tokenizer.json beside it, as {}", model.string(),
+                        file.string());
+    return file;
+}
+
+std::unique_ptr<Tokenizer> read_tokenizer_json(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    if (!in) throw FileError("{}: cannot be read", file.string());
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    return make_bpe_tokenizer(hf_bpe_vocabulary(file.string(), text));
+}
+
+}  // namespace wavllm

@@ -1,0 +1,15 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+
+#include "data/tokenizer/tokenizer.h"
+
+namespace wavllm {
+
+/// The tokenizer.json in this folder, or in the folder of this file. Throws FileError if there is none.
+std::filesystem::path tokenizer_beside(const std::filesystem::path& model);
+
+/// A Hugging Face tokenizer.json with byte-level BPE. Throws FileError.
+std::unique_ptr<Tokenizer> read_tokenizer_json(const std::filesystem::path& file);
+
+}  // namespace wavllm

@@ -1,0 +1,63 @@
+// wavllm train: a preset and manifests in, an adapter out.
+
+#include <cstdio>
+
+#include "data/progress.h"
+#include "models/wavllm/system.h"
+#include "train/trainer.h"
+#include "wavllm/command.h"
+#include "wavllm/support/speech.h"
+
+namespace wavllm {
+
+namespace {
+
+struct Options {
+    std::string preset = "small-digits", out;
+    std::vector<std::string> set;
+    bool resume = false;
+};
+
+int train(const Options& o) {
+    const std::filesystem::path home = home_folder();
+    RunFolder run = [&] {
+        if (o.resume) {
+            if (o.out.empty()) throw UsageError("--resume needs --out, the folder of the run");
+            if (!o.set.empty())
+                throw UsageError("--set cannot change a run that is resumed; its preset stands in config.json");
+            return RunFolder::open(o.out);
+        }
+        const Preset preset = load_preset(preset_path(o.preset, home), o.set);
+        return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
+    }();
+    System system = build_system(run.preset(), home, download_progress());
+    const Preset& preset = run.preset();
+    const auto train_set = load_with_progress(system, home / preset.data.train, "training clips");
+    const auto valid_set = preset.data.valid.empty()
+                               ? std::vector<SpeechExample>()
+                               : load_with_progress(system, home / preset.data.valid, "validation clips");
+    const TrainReport report = train_run(system, train_set, valid_set, run);
+    if (report.stopped) {
+        std::printf("stopped after step %ld; go on with: wavllm train --resume --out %s\n", report.steps_done,
+                    run.path().c_str());
+        return 130;
+    }
+    std::printf("trained %ld steps; validation loss %.4f, %s\nadapter: %s\n", report.steps_done, report.validation_loss,
+                summary(report.validation).c_str(), run.adapter_file().c_str());
+    return 0;
+}
+
+}  // namespace
+
+WAVLLM_COMMAND(train,
+               {"train", "train a WavLLM adapter and LoRA on a manifest of recordings",
+                "wavllm train --preset small-digits --out runs/digits --set train.steps=100", [](CLI::App& app) {
+                    auto o = std::make_shared<Options>();
+                    app.add_option("--preset", o->preset, "name in presets/, or a JSON file")->capture_default_str();
+                    app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
+                    app.add_option("--out", o->out, "folder of the run (default: runs/NAME-OF-PRESET)");
+                    app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
+                    return [o] { return train(*o); };
+                }});
+
+}  // namespace wavllm

@@ -1,0 +1,80 @@
+// Modality adapters, projectors and the joint projection: from the stored encoder outputs and from our own encoder's.
+
+#include "autograd/ops/columns.h"
+#include "autograd/ops/linear.h"
+#include "autograd/tape.h"
+#include "wavllm/verify/tiny.h"
+
+namespace wavllm::verify {
+
+namespace {
+
+/// The stored hidden states of WavLM, [layers, T, C]; undefined where the golden set leaves them out.
+Tensor stored_hidden_states(const Tiny& t, const std::string& file) {
+    std::vector<Tensor> layers;
+    while (t.c.has(file, fmt::format("wavlm.hidden{}", layers.size())))
+        layers.push_back(t.golden(file, fmt::format("wavlm.hidden{}", layers.size())));
+    if (layers.empty()) return {};
+    Tensor all = Tensor::empty({static_cast<int64_t>(layers.size()), layers[0].dim(0), layers[0].dim(1)});
+    for (size_t i = 0; i < layers.size(); ++i)
+        std::memcpy(all.mutable_data<float>() + static_cast<int64_t>(i) * layers[0].numel(), layers[i].raw(),
+                    layers[i].bytes());
+    return all;
+}
+
+/// One chunk, and WavLM's hidden states at hand: the whole bridge.
+Tensor whole_bridge(Tiny& t, const Sample& s, const Wavllm& model, const Tensor& encoded, const Tensor& hidden,
+                    const std::string& how) {
+    const std::string file = s.file("audio");
+    const Observer observer = [&](const std::string& name, const Tensor& value) {
+        Tensor v = value;
+        if (name.starts_with("whisper.")) v = value.reshape({1, value.dim(0), value.dim(1)});
+        t.c.computed(file, name, v, how);
+    };
+    Tensor borders = equal_borders(1, encoded.dim(1));
+    return model.bridge().forward(encoded.reshape({encoded.dim(1), encoded.dim(2)}), borders, hidden,
+                                  equal_borders(1, hidden.dim(1)), &observer);
+}
+
+/// Several chunks: each is adapted alone, their rows are joined over time. The acoustic embeddings are the stored ones.
+Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const std::string& how) {
+    const std::string file = s.file("audio");
+    const int64_t chunks = encoded.dim(0), frames = encoded.dim(1);
+    const Observer observer = [&](const std::string& name, const Tensor& value) {
+        const Shape shape{chunks, value.dim(0) / chunks, value.dim(1)};
+        t.c.computed(file, "whisper." + name, value.reshape(shape), how);
+    };
+    Tensor borders = equal_borders(chunks, frames);
+    const Tensor semantic =
+        t.model.semantic_adapter().forward(encoded.reshape({chunks * frames, encoded.dim(2)}), borders, &observer);
+    const Tensor& acoustic = t.golden(file, "wavlm.projected");
+    const int64_t rows = std::min(semantic.dim(0), acoustic.dim(0));
+    const Tensor joint = concat_columns(semantic.slice(0, 0, rows), acoustic.slice(0, 0, rows));
+    t.c.computed(file, "joint_input", joint, how);
+    const Weights weights(t.model.checkpoint());
+    const int64_t dim = t.model.llama()->config().dim;
+    const Tensor speech = linear(joint, weights.f32("wavlm_audio_proj.weight", {dim, joint.dim(1)}),
+                                 weights.f32("wavlm_audio_proj.bias", {dim}));
+    t.c.computed(file, "speech_embeddings", speech, how);
+    return speech;
+}
+
+}  // namespace
+
+void check_bridge(Tiny& t) {
+    NoGrad no_grad;
+    const Wavllm model = t.model.fresh();
+    for (const Sample& s : t.samples) {
+        const std::string file = s.file("audio");
+        const Tensor hidden = stored_hidden_states(t, file);
+        const auto run = [&](const Tensor& encoded, const std::string& how) {
+            return hidden.defined() ? whole_bridge(t, s, model, encoded, hidden, how)
+                                    : chunked_bridge(t, s, encoded, how + ", stored acoustic embeddings");
+        };
+        if (t.c.has(file, "whisper.encoded")) run(t.golden(file, "whisper.encoded"), "stored encoder output");
+        if (const auto own = t.encoded.find(s.name); own != t.encoded.end())
+            t.speech[s.name] = run(own->second, "our encoder output");
+    }
+}
+
+}  // namespace wavllm::verify

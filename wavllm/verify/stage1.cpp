@@ -1,0 +1,98 @@
+// The speech-text sequence and LLaMA with LoRA (r = 1): layers, keys, values, logits, log-probabilities, losses.
+
+#include "autograd/ops/rows.h"
+#include "autograd/tape.h"
+#include "wavllm/verify/tiny.h"
+
+namespace wavllm::verify {
+
+namespace {
+
+constexpr int64_t kLogitStep = 125;
+
+struct Batch {
+    std::vector<const Sample*> samples;
+    SequencePlan plan;
+};
+
+Batch batch_of(std::vector<const Sample*> samples) {
+    std::vector<PromptIds> ids;
+    std::vector<int64_t> rows, keys;
+    for (const Sample* s : samples) {
+        ids.push_back(s->ids);
+        rows.push_back(s->speech_rows);
+        keys.push_back(static_cast<int64_t>(s->row));
+    }
+    return {std::move(samples), plan_sequences(ids, rows, keys)};
+}
+
+Tensor inputs_of(const Tiny& t, const Batch& b, const Tensor& speech) {
+    return splice_rows(t.model.llama()->embed(b.plan.text_ids), speech, b.plan.plan);
+}
+
+/// Sample i's part of what is computed from h, the rows after all blocks.
+void add_results(Tiny& t, const Batch& b, int64_t i, const Tensor& h, const std::string& how) {
+    const std::string file = b.samples[static_cast<size_t>(i)]->file("llama", "_stage1");
+    const Llama& llama = *t.model.llama();
+    const auto add = [&](const char* name, const Tensor& value) { t.c.computed(file, name, value, how); };
+    add("final_norm", llama.final_norm(rows_of(h, b.plan.borders, i)));
+    const Tensor at_targets = gather_rows(h, rows_of(b.plan.target_rows, b.plan.target_borders, i));
+    const Tensor logits = llama.logits(at_targets);
+    add("target_logits_every_125th", every_nth(logits, kLogitStep));
+    add("logits_first_target", logits.select(0, 0));
+    add("logits_last_target", logits.select(0, logits.dim(0) - 1));
+    if (t.c.has(file, "logits_every_125th"))
+        add("logits_every_125th", every_nth(llama.logits(rows_of(h, b.plan.borders, i)), kLogitStep));
+
+    const Tensor targets = rows_of(b.plan.targets, b.plan.target_borders, i);
+    const Tensor x = llama.final_norm(at_targets);
+    const CrossEntropy sum = cross_entropy(x, llama.head(), targets, 1);
+    Tensor log_probs = sum.row_losses.clone();
+    for (int64_t r = 0; r < log_probs.numel(); ++r) log_probs.mutable_data<float>()[r] *= -1;
+    add("target_log_probs", log_probs);
+    add("loss_sum", sum.loss.reshape({}));
+    add("loss_mean", cross_entropy(x, llama.head(), targets, static_cast<double>(targets.numel())).loss.reshape({}));
+}
+
+void run(Tiny& t, const Wavllm& model, const Batch& b, const Tensor& x, const std::string& how) {
+    const Observer observer = [&](const std::string& name, const Tensor& value) {
+        for (size_t i = 0; i < b.samples.size(); ++i)
+            t.c.computed(b.samples[i]->file("llama", "_stage1"), name,
+                         rows_of(value, b.plan.borders, static_cast<int64_t>(i)), how);
+    };
+    LlamaPass pass;
+    pass.borders = b.plan.borders;
+    pass.positions = b.plan.positions;
+    pass.observer = &observer;
+    const Tensor h = model.run(x, pass, model.stage1_run());
+    for (size_t i = 0; i < b.samples.size(); ++i) add_results(t, b, static_cast<int64_t>(i), h, how);
+}
+
+}  // namespace
+
+void check_stage1(Tiny& t) {
+    if (!t.c.wanted("llama_")) return;
+    NoGrad no_grad;
+    const Wavllm model = t.model.fresh();
+    std::vector<const Sample*> all;
+    std::vector<Tensor> speech;
+    for (const Sample& s : t.samples) {
+        const Batch alone = batch_of({&s});
+        t.c.computed(s.file("llama"), "inputs", inputs_of(t, alone, t.golden(s.file("audio"), "speech_embeddings")),
+                     "stored speech embeddings");
+        run(t, model, alone, t.golden(s.file("llama"), "inputs"), "stored inputs");
+        if (const auto own = t.speech.find(s.name); own != t.speech.end()) {
+            all.push_back(&s);
+            speech.push_back(own->second);
+        }
+    }
+    if (all.empty()) return;
+    const Batch batch = batch_of(all);
+    const Tensor x = inputs_of(t, batch, concat_rows(speech));
+    for (size_t i = 0; i < all.size(); ++i)
+        t.c.computed(all[i]->file("llama"), "inputs", rows_of(x, batch.plan.borders, static_cast<int64_t>(i)),
+                     "our speech embeddings");
+    run(t, model, batch, x, "our speech embeddings, all samples in one batch");
+}
+
+}  // namespace wavllm::verify

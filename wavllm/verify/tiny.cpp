@@ -1,0 +1,112 @@
+#include "wavllm/verify/tiny.h"
+
+#include "data/json.h"
+#include "kernels/common/check.h"
+
+namespace wavllm::verify {
+
+namespace {
+
+using nlohmann::json;
+constexpr const char* kLlama = "gpt_model.model_llama.";
+
+LlamaConfig llama_config_of(const json& sizes) {
+    const json& s = sizes.at("llama");
+    LlamaConfig c;
+    c.dim = s.at("dim");
+    c.layers = s.at("layers");
+    c.heads = c.kv_heads = s.at("heads");
+    c.ffn = s.at("ffn");
+    c.vocab = s.at("vocab");
+    c.norm_eps = s.at("norm_eps");
+    c.rope_layout = RopeLayout::interleaved;
+    return c;
+}
+
+BridgeConfig bridge_config_of(const json& sizes) {
+    AdapterConfig semantic{.in = sizes.at("whisper").at("dim"),
+                           .mid = sizes.at("whisper_subsample_mid"),
+                           .dim = sizes.at("adapter_dim"),
+                           .bottleneck = sizes.at("adapter_bottleneck"),
+                           .out = sizes.at("projector_dim")};
+    AdapterConfig acoustic = semantic;
+    acoustic.in = sizes.at("wavlm").at("dim");
+    acoustic.mid = sizes.at("wavlm_subsample_mid");
+    BridgeConfig c{.semantic = semantic, .acoustic = acoustic};
+    c.acoustic_layers = sizes.at("wavlm").at("layers").get<int64_t>() + 1;  // the input of the first, too
+    c.llm_dim = sizes.at("llama").at("dim");
+    return c;
+}
+
+}  // namespace
+
+TinyModel::TinyModel(const std::filesystem::path& folder, const json& sizes)
+    : checkpoint_(open_checkpoint(folder / "model.safetensors")), bridge_(bridge_config_of(sizes)) {
+    lora_.rank = sizes.at("lora_rank");
+    lora_.alpha = sizes.at("lora_alpha");
+    const Weights weights(*checkpoint_);
+    const Weights llama = weights.under(kLlama);
+    llama_ = std::make_shared<const Llama>(Llama::load(llama, llama_config_of(sizes)));
+    Lora::load(llama, lora_, llama_->config().layers, llama_->lora_dims());
+    SpeechBridge::load(weights, bridge_);
+    // The encoders load their own. scale_* is the prompt adapter's; audio_proj is for a model without WavLM.
+    for (const char* elsewhere :
+         {"audio_encoder.model.", "wavlm_encoder.model.", "gpt_model.model_llama.scale_", "audio_proj."})
+        weights.ignore(elsewhere);
+    weights.finish();
+}
+
+Wavllm TinyModel::fresh() const {
+    const Weights weights(*checkpoint_);
+    return Wavllm(llama_, SpeechBridge::load(weights, bridge_),
+                  Lora::load(weights.under(kLlama), lora_, llama_->config().layers, llama_->lora_dims()));
+}
+
+SpeechAdapter TinyModel::semantic_adapter() const {
+    return SpeechAdapter::load(Weights(*checkpoint_), bridge_.semantic, "audio_encoder.");
+}
+
+Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem::path data_folder, json case_json)
+    : c(comparison),
+      folder(std::move(golden)),
+      data(std::move(data_folder)),
+      description(std::move(case_json)),
+      tokens(read_json_file(folder / "tokens.json")),
+      model(folder, description.at("config")) {
+    const auto ids = [](const json& j) { return j.get<std::vector<int32_t>>(); };
+    for (const auto& [name, fact] : description.at("facts").at("samples").items()) {
+        const json& rows = tokens.at("rows");
+        size_t row = 0;
+        while (row < rows.size() && rows[row].at("prompt") != fact.at("prompt")) ++row;
+        if (row == rows.size())
+            throw FileError("{}: no row has the prompt of sample {}", (folder / "tokens.json").string(), name);
+        samples.push_back({name,
+                           row,
+                           {ids(tokens.at("left")), ids(rows[row].at("right")), ids(rows[row].at("target_ids"))},
+                           fact.at("speech_tokens"),
+                           fact.at("chunks"),
+                           fact.at("whisper_frames_kept")});
+    }
+}
+
+Tensor equal_borders(int64_t sequences, int64_t rows) {
+    const std::vector<int64_t> lengths(static_cast<size_t>(sequences), rows);
+    return kernels::make_borders(lengths);
+}
+
+Tensor rows_of(const Tensor& t, const Tensor& borders, int64_t i) {
+    const int64_t* b = borders.data<int64_t>();
+    return t.slice(0, b[i], b[i + 1]).to_contiguous();
+}
+
+Tensor every_nth(const Tensor& t, int64_t step) {
+    const int64_t n = (t.shape().last() + step - 1) / step;
+    Tensor out = Tensor::empty(t.shape().with(t.rank() - 1, n));
+    const Tensor in = t.to_contiguous();
+    for (int64_t r = 0; r < t.rows(); ++r)
+        for (int64_t i = 0; i < n; ++i)
+            out.mutable_data<float>()[r * n + i] = in.data<float>()[r * t.shape().last() + i * step];
+    return out;
+}
+
+}  // namespace wavllm::verify

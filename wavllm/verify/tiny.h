@@ -1,0 +1,82 @@
+#pragma once
+// What the families of checks on the tiny WavLLM share: the model, its samples, and what earlier families found.
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "models/wavllm/wavllm.h"
+#include "wavllm/verify/comparison.h"
+
+namespace wavllm::verify {
+
+/// model.safetensors with the sizes of case.json.
+class TinyModel {
+public:
+    TinyModel(const std::filesystem::path& folder, const nlohmann::json& sizes);
+
+    const std::shared_ptr<const Llama>& llama() const {
+        return llama_;
+    }
+    const Checkpoint& checkpoint() const {
+        return *checkpoint_;
+    }
+    /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched.
+    Wavllm fresh() const;
+    /// The Whisper branch's adapter alone: a clip of several chunks is adapted chunk by chunk, then joined over time.
+    SpeechAdapter semantic_adapter() const;
+
+private:
+    std::unique_ptr<Checkpoint> checkpoint_;
+    BridgeConfig bridge_;
+    LoraConfig lora_;
+    std::shared_ptr<const Llama> llama_;
+};
+
+struct Sample {
+    std::string name;  ///< "a", "b", "long"
+    size_t row;        ///< in tokens.json
+    PromptIds ids;     ///< as in tokens.json
+    int64_t speech_rows;
+    int64_t chunks, kept_frames;
+
+    std::string file(const std::string& kind, const std::string& suffix = "") const {
+        return kind + "_" + name + suffix + ".safetensors";
+    }
+};
+
+struct Tiny {
+    Comparison& c;
+    std::filesystem::path folder, data;
+    nlohmann::json description;  ///< case.json
+    nlohmann::json tokens;       ///< tokens.json
+    TinyModel model;
+    std::vector<Sample> samples;
+    std::map<std::string, Tensor> encoded;  ///< sample -> our own Whisper's output [chunks, T, d]
+    std::map<std::string, Tensor> speech;   ///< sample -> our own speech embeddings [T'', dim]
+
+    Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem::path data_folder,
+         nlohmann::json case_json);
+    const Tensor& golden(const std::string& file, const std::string& name) const {
+        return c.golden(file, name);
+    }
+};
+
+/// Borders of `sequences` sequences of equal length.
+Tensor equal_borders(int64_t sequences, int64_t rows);
+/// The rows of sequence i.
+Tensor rows_of(const Tensor& t, const Tensor& borders, int64_t i);
+/// Columns 0, step, 2 step, ... of a matrix, or elements of a vector.
+Tensor every_nth(const Tensor& t, int64_t step);
+
+// One family each; see the files of these names.
+void check_tables(Tiny& t);
+void check_tokens(Tiny& t);
+void check_whisper(Tiny& t);
+void check_bridge(Tiny& t);
+void check_llama(Tiny& t);
+void check_stage1(Tiny& t);
+void check_training(Tiny& t);
+void check_decoding(Tiny& t);
+
+}  // namespace wavllm::verify
