@@ -20,12 +20,11 @@ void in_batches(std::span<const SpeechExample* const> examples, int64_t batch, F
 std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
                            std::span<const SpeechExample* const> examples, const AnswerOptions& options) {
     NoGrad no_grad;
-    const LoraRun run = model.stage1_run();
     GenerateOptions generate;
     generate.max_new_tokens = options.max_new_tokens;
     generate.eos = tokenizer.eos().value_or(-1);
-    generate.lora = &model.lora();
-    generate.run = &run;
+    generate.lora = model.lora().defined() ? &model.lora() : nullptr;
+    generate.run = model.stage1_run();
     std::vector<Answer> answers;
     in_batches(examples, options.batch, [&](std::span<const SpeechExample* const> part) {
         const SpeechBatch batch = make_batch(part, false);

@@ -12,9 +12,9 @@ namespace wavllm {
 struct GenerateOptions {
     int64_t max_new_tokens = 128;
     int32_t eos = -1;            ///< ends a request; it is the last token returned. -1: none
-    const Lora* lora = nullptr;  ///< with run
-    const LoraRun* run = nullptr;
-    bool log_probs = false;  ///< also return the log-probability of each token
+    const Lora* lora = nullptr;  ///< null: the base model
+    LoraRun run{};               ///< of lora
+    bool log_probs = false;      ///< also return the log-probability of each token
     /// Called for every token as it comes, EOS included; return false to stop that request.
     std::function<bool(size_t request, int32_t token)> on_token{};
 };

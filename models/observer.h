@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "tensor/tensor.h"
 
@@ -10,8 +11,8 @@ namespace wavllm {
 /// probes.
 using Observer = std::function<void(const std::string& name, const Tensor& value)>;
 
-inline void observe(const Observer* observer, const std::string& name, const Tensor& value) {
-    if (observer) (*observer)(name, value);
+inline void observe(const Observer* observer, std::string_view name, const Tensor& value) {
+    if (observer) (*observer)(std::string(name), value);
 }
 
 }  // namespace wavllm

@@ -99,9 +99,10 @@ int transcribe_files(const Options& o) {
 
 std::vector<Clip> read_clips(const std::vector<ManifestRow>& rows) {
     std::vector<Clip> clips;
-    Progress bar("reading", static_cast<int64_t>(rows.size()), "clips");
+    Progress bar("reading", static_cast<int64_t>(rows.size()), "rows");
+    int64_t done = 0;
     for (const ManifestRow& row : rows) {
-        bar.update(static_cast<int64_t>(clips.size()));
+        bar.update(++done);
         if (!row.with_speech) continue;
         const AudioSpan span{row.start_frame.value_or(0), row.end_frame.value_or(AudioSpan::kToEnd)};
         clips.push_back({row.id, row.tgt_text, read_audio(row.audio.string(), kSampleRate, span)});

@@ -7,10 +7,12 @@ namespace wavllm::kernels {
 
 namespace {
 
-Tensor run(const Tensor& x, const Panels& w, std::string_view weight, const Tensor& bias) {
+/// weight: what the panels were made of, for the error message.
+template <class Weight>
+Tensor run(const Tensor& x, const Panels& w, const Weight& weight, const Tensor& bias) {
     expect("linear", "x", x);
     if (x.shape().last() != w.k)
-        throw ShapeError("linear: weight {} takes {} features, but x is {}", weight, w.k, x.describe());
+        throw ShapeError("linear: weight {} takes {} features, but x is {}", weight.describe(), w.k, x.describe());
     if (bias.defined()) expect("linear", "bias", bias, {w.n});
     Tensor y = Tensor::empty(x.shape().with(-1, w.n));
     gemm(x.rows(), x.data<float>(), w.k, w, y.mutable_data<float>(), w.n,
@@ -21,7 +23,7 @@ Tensor run(const Tensor& x, const Panels& w, std::string_view weight, const Tens
 }  // namespace
 
 Tensor linear(const Tensor& x, const PackedWeight& w, const Tensor& bias) {
-    return run(x, w.panels(), w.describe(), bias);
+    return run(x, w.panels(), w, bias);
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
@@ -32,7 +34,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
         w.dtype() == DType::f32
             ? pack_rows(w.data<float>(), w.dim(1), w.dim(1), w.dim(0), panels.mutable_data<float>())
             : pack_weight(w.dtype(), w.raw(), w.dim(1), w.dim(0), DType::f32, panels.mutable_data<float>());
-    return run(x, packed, w.describe(), bias);
+    return run(x, packed, w, bias);
 }
 
 Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {

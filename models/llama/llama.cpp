@@ -52,12 +52,13 @@ Tensor Llama::attention(int64_t layer, const Tensor& x, const LlamaPass& pass) c
     const LlamaBlock& b = blocks_[static_cast<size_t>(layer)];
     static const Lora none;
     const Lora& lora = pass.lora ? *pass.lora : none;
+    const LoraRun* run = pass.lora ? &pass.run : nullptr;
     const int64_t t = x.dim(0), dh = config_.head_dim();
     const auto heads = [&](const Tensor& y, int64_t n) { return reshape(y, {t, n, dh}); };
     const auto rotate = [&](const Tensor& y) { return rope(y, pass.positions, rope_, config_.rope_layout); };
-    const Tensor q = rotate(heads(lora.apply(x, b.q, layer, LoraTarget::q, pass.run), config_.heads));
-    const Tensor k = rotate(heads(lora.apply(x, b.k, layer, LoraTarget::k, pass.run), config_.kv_heads));
-    const Tensor v = heads(lora.apply(x, b.v, layer, LoraTarget::v, pass.run), config_.kv_heads);
+    const Tensor q = rotate(heads(lora.apply(x, b.q, layer, LoraTarget::q, run), config_.heads));
+    const Tensor k = rotate(heads(lora.apply(x, b.k, layer, LoraTarget::k, run), config_.kv_heads));
+    const Tensor v = heads(lora.apply(x, b.v, layer, LoraTarget::v, run), config_.kv_heads);
     if (pass.observer) {
         observe(pass.observer, fmt::format("layer{}.keys", layer), k);
         observe(pass.observer, fmt::format("layer{}.values", layer), v);
@@ -66,7 +67,7 @@ Tensor Llama::attention(int64_t layer, const Tensor& x, const LlamaPass& pass) c
     const Tensor mixed = pass.cache
                              ? cached_attention(layer, q, k, v, pass)
                              : wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale});
-    return lora.apply(mixed, b.o, layer, LoraTarget::o, pass.run);
+    return lora.apply(mixed, b.o, layer, LoraTarget::o, run);
 }
 
 Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v,

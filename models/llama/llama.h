@@ -19,10 +19,10 @@ struct LlamaBlock {
 
 /// One pass over a batch of sequences laid end to end, without padding.
 struct LlamaPass {
-    Tensor borders;              ///< i64 [S+1]: which rows belong to which sequence
-    Tensor positions;            ///< i32 [T]
-    const Lora* lora = nullptr;  ///< with run; null: the base model
-    const LoraRun* run = nullptr;
+    Tensor borders;                       ///< i64 [S+1]: which rows belong to which sequence
+    Tensor positions;                     ///< i32 [T]
+    const Lora* lora = nullptr;           ///< null: the base model
+    LoraRun run{};                        ///< of lora; a copy, since the backward pass may run the blocks again
     KvCache* cache = nullptr;             ///< inference only: rows continue what it holds
     bool checkpoint_activations = false;  ///< keep only the blocks' inputs for the backward pass
     const Observer* observer = nullptr;   ///< "layer0.keys", "layer0.values", "layer0", ...

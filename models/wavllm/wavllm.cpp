@@ -25,8 +25,8 @@ LoraRun Wavllm::stage1_run() const {
 }
 
 Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
-    pass.lora = &lora_;
-    pass.run = lora_.defined() ? &run : nullptr;
+    pass.lora = lora_.defined() ? &lora_ : nullptr;
+    pass.run = run;
     return llama_->forward(x, pass);
 }
 

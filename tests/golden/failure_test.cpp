@@ -112,6 +112,13 @@ TEST_CASE("verify: a tensor without a rule fails") {
     CHECK(report.lines[0].note == "no rule says how to compute it");
 }
 
+TEST_CASE("verify: whisper.conv1 is left out only where it holds the values of wavlm.conv1") {
+    const ChangedGolden golden("audio_a.safetensors");
+    golden.change<float>("whisper.conv1", 0, [](float v) { return v + 1; });
+    CHECK(failed(verify_only(golden.path(), "audio_a.safetensors whisper.conv1")) ==
+          std::vector<std::string>{"whisper.conv1"});
+}
+
 TEST_CASE("verify: what waits for a part not built yet counts neither way, and comparing nothing is no success") {
     const verify::Report waiting = verify_only(shared("golden"), "hf_wavlm");
     CHECK(waiting.count(Status::not_built) == 5);

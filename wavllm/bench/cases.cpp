@@ -26,13 +26,12 @@ Tensor TapedCase::forward() const {
     return (*taped)(inputs, op_case->params);
 }
 
-void TapedCase::backward_from(const Tensor& y) const {
-    Tensor ones;
-    {
-        PurposeScope scope(Purpose::data);
-        ones = Tensor::full(y.shape(), 1);
-    }
-    backward(y, ones);
+Tensor TapedCase::gradient_of(const Tensor& y) const {
+    PurposeScope scope(Purpose::data);
+    return Tensor::full(y.shape(), 1);
+}
+
+void TapedCase::forget() const {
     for (const Tensor& t : inputs)
         if (t.defined() && requires_grad(t)) zero_grad(t);
 }

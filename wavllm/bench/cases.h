@@ -14,8 +14,10 @@ struct TapedCase {
     TapedCase(const Op& op, const OpCase& c);
     /// Runs the taped form.
     Tensor forward() const;
-    /// Goes back from y with a gradient of ones and forgets the inputs' gradients.
-    void backward_from(const Tensor& y) const;
+    /// A gradient of ones for a result of forward().
+    Tensor gradient_of(const Tensor& y) const;
+    /// Forgets the gradients that backward() left in the inputs.
+    void forget() const;
 };
 
 /// The op of this name. Throws UsageError with the nearest one.

@@ -71,7 +71,7 @@ nlohmann::ordered_json Machine::to_json() const {
 void Machine::print() const {
     fmt::print("{} thread{}, f32 GEMM {:.0f} GFLOP/s, reads {:.1f} GB/s, load average {:.1f}\n", threads,
                threads == 1 ? "" : "s", flops / 1e9, bandwidth / 1e9, load);
-    if (load > 1.5 * std::thread::hardware_concurrency())
+    if (load > std::thread::hardware_concurrency())
         fmt::print("other processes are using this machine: timings are longer than they would be\n");
     fmt::print("\n");
 }

@@ -53,8 +53,8 @@ Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const std
     t.c.computed(file, "joint_input", joint, how);
     const Weights weights(t.model.checkpoint());
     const int64_t dim = t.model.llama()->config().dim;
-    const Tensor speech = linear(joint, weights.f32("wavlm_audio_proj.weight", {dim, joint.dim(1)}),
-                                 weights.f32("wavlm_audio_proj.bias", {dim}));
+    Tensor speech = linear(joint, weights.f32("wavlm_audio_proj.weight", {dim, joint.dim(1)}),
+                           weights.f32("wavlm_audio_proj.bias", {dim}));
     t.c.computed(file, "speech_embeddings", speech, how);
     return speech;
 }

@@ -33,7 +33,7 @@ void decode(Tiny& t, const Wavllm& model, const Tokenizer& tokenizer, const std:
     options.max_new_tokens = kMostTokens;
     options.eos = kEos;
     options.lora = &model.lora();
-    options.run = &run;
+    options.run = run;
     options.log_probs = true;
     const auto generated = generate_greedy(model.llama(), x, plan.borders, options);
     for (size_t i = 0; i < samples.size(); ++i) {

@@ -116,7 +116,7 @@ void expect_case(Comparison& c, const json& facts) {
         if (section == "decoding") expect_decoding(c, values);
         if (!section.starts_with("hf_llama")) continue;
         for (const auto& [key, value] : values.items()) {
-            const std::string name = section + "." + key;
+            const std::string name = fmt::format("{}.{}", section, key);
             if (key.starts_with("greedy")) {
                 c.expect({.file = "case.json", .name = name, .value = ids_tensor(value.get<std::vector<int64_t>>())});
             } else if (value.is_array()) {
@@ -163,6 +163,8 @@ Tensor text_tensor(const std::string& text) {
 
 void expect_tiny(Comparison& c, const fs::path& folder, const json& description) {
     const json& files = description.at("tensors");
+    if (!files.is_object() || files.empty())
+        throw FileError("{}: \"tensors\" should be an object of files", (folder / "case.json").string());
     std::vector<fs::path> others;
     for (const auto& entry : fs::directory_iterator(folder))
         if (!files.contains(entry.path().filename().string())) others.push_back(entry.path());

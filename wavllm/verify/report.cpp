@@ -20,7 +20,7 @@ std::string result_of(const Line& l) {
     if (l.status == Status::not_built) return "not built yet: " + l.note;
     if (l.status == Status::input) return "input";
     const bool compared = l.note.empty() || l.error != 0;
-    const std::string note = l.note.empty() ? "" : (compared ? "  " : "") + l.note;
+    std::string note = l.note.empty() ? "" : (compared ? "  " : "") + l.note;
     if (!compared) return note;
     if (l.exact) return fmt::format("{} differ / 0{}", l.error, note);
     return fmt::format("{:.1e} / {:.1e}{}", l.error, l.tolerance, note);

@@ -80,7 +80,7 @@ Tensor encode(Tiny& t, const Sample& s, const WhisperEncoder& encoder, const Ten
     const Tensor borders = equal_borders(s.chunks, mel.dim(0) / s.chunks);
     const Tensor all = encoder.forward(mel, borders, &observer);
     const Tensor by_chunk = all.reshape({s.chunks, all.dim(0) / s.chunks, all.dim(1)});
-    const Tensor kept = by_chunk.slice(1, 0, s.kept_frames).to_contiguous();
+    Tensor kept = by_chunk.slice(1, 0, s.kept_frames).to_contiguous();
     t.c.computed(file, "whisper.encoded", kept, how);
     t.c.computed(file, "whisper.encoded_every_25th_frame", every_nth_frame(kept, kFrameStep), how);
     return kept;
