@@ -62,9 +62,9 @@ public:
         pass_.borders = kernels::make_borders(lengths);
         pass_.positions = LlamaPass::positions_for(pass_.borders);
         pass_.lora = &lora_;
+        run_.scale.s = lora_.stage1_scale();
         pass_.run = run_;
         pass_.checkpoint_activations = o.checkpoint;
-        run_.scale.s = lora_.stage1_scale();
     }
 
     void run(int64_t step, StepTimes& times) {
