@@ -52,8 +52,14 @@ Tensor grad(const Tensor& t) {
     return slot ? slot->grad : Tensor();
 }
 
+bool gradient_arrived(const Tensor& t) {
+    const auto slot = slot_of(t);
+    return slot && slot->arrived;
+}
+
 void zero_grad(const Tensor& t, bool keep_memory) {
     const auto slot = slot_of(t);
+    if (slot) slot->arrived = false;
     if (!slot || !slot->grad.defined()) return;
     if (keep_memory)
         std::memset(slot->grad.mutable_raw(), 0, slot->grad.bytes());
@@ -104,6 +110,7 @@ void Backward::add(int input, Tensor gradient) {
 
 Tensor& Backward::accumulate(int input) {
     GradSlot& slot = *slots_[input];
+    slot.arrived = true;
     if (!slot.grad.defined()) {
         PurposeScope scope(slot.leaf ? Purpose::gradients : Purpose::activations);
         slot.grad = Tensor::zeros(slot.shape);

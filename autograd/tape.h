@@ -28,7 +28,8 @@ namespace wavllm {
 struct GradSlot final : RefCounted {
     Tensor grad;  ///< undefined until something arrives
     Shape shape;
-    bool leaf = false;  ///< a parameter or input, not the result of an op
+    bool leaf = false;     ///< a parameter or input, not the result of an op
+    bool arrived = false;  ///< something was added since the gradient was last forgotten
     std::string_view label;
 };
 
@@ -37,6 +38,8 @@ void set_requires_grad(Tensor& t, bool on = true);
 bool requires_grad(const Tensor& t);
 /// The gradient that backward() left in a leaf; undefined if none arrived.
 Tensor grad(const Tensor& t);
+/// Whether backward() has added to it since zero_grad().
+bool gradient_arrived(const Tensor& t);
 /// Forgets the gradient of a leaf (the memory is kept and zeroed if `keep_memory`).
 void zero_grad(const Tensor& t, bool keep_memory = false);
 

@@ -9,6 +9,11 @@ namespace wavllm {
 
 Optimizer::Optimizer(Parameters parameters, OptimizerConfig config)
     : parameters_(std::move(parameters)), config_(config) {
+    for (const Parameter& p : parameters_)
+        if (p.group != "adapter" && p.group != "lora")
+            throw UsageError(
+                "optimizer: parameter \"{}\" is in group \"{}\"; learning rates exist for adapter and lora", p.name,
+                p.group);
     PurposeScope scope(Purpose::optimizer);
     for (const Parameter& p : parameters_) {
         m_.push_back(Tensor::zeros(p.tensor.shape()));
@@ -21,7 +26,7 @@ GradientNorms Optimizer::norms(int64_t step) const {
     double adapter = 0, lora = 0;
     for (const Parameter& p : parameters_) {
         const Tensor g = grad(p.tensor);
-        if (!g.defined())
+        if (!gradient_arrived(p.tensor))
             throw TrainingError(
                 "train: parameter \"{}\" received no gradient in step {}; it is trainable but does not reach the "
                 "loss; freeze it or use it",

@@ -30,7 +30,7 @@ public:
         return path_ / "adapter.safetensors";
     }
 
-    /// Appends one line; it is on disk when a checkpoint that follows it is.
+    /// Appends one line and hands it to the system: a killed process loses none.
     void log(const nlohmann::ordered_json& metrics);
     void log_timing(const nlohmann::ordered_json& timing);
 

@@ -4,7 +4,7 @@
 namespace wavllm {
 
 /// Learning-rate factor: linear warm-up from 1/warmup to 1, then a decay to `final_rate` at the last step. The paper
-/// (section 3.1) gives the warm-up; the decay is not stated, so it is a value of the preset.
+/// (section 4.1) gives the warm-up; the decay is not stated, so it is a value of the preset.
 struct Schedule {
     int64_t steps = 1, warmup_steps = 0;
     std::string decay = "cosine";  ///< cosine, linear or constant

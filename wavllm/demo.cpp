@@ -75,7 +75,7 @@ int demo(const Options& o) {
     const Preset& preset = run.preset();
 
     heading(watch, "Weights: Whisper base and SmolLM2-135M-Instruct (downloaded once, checked by SHA-256)");
-    System system = build_system(preset, home, download_progress());
+    System system = load_system(preset);
     const Parameters parameters = system.model->parameters();
     std::printf("  frozen: Whisper encoder and LLM; trained: adapter and LoRA, %.2f M parameters\n",
                 static_cast<double>(count(parameters)) / 1e6);

@@ -31,7 +31,7 @@ int eval(const Options& o) {
     const std::filesystem::path home = home_folder();
     const std::filesystem::path file =
         o.adapter.empty() ? RunFolder::open(o.run).adapter_file() : std::filesystem::path(o.adapter);
-    const System system = load_adapter_system(file, home);
+    const System system = load_adapter_system(file);
     const std::filesystem::path manifest =
         o.manifest.empty() ? home / system.preset.data.test : std::filesystem::path(o.manifest);
     const auto examples = load_with_progress(system, manifest, "clips");

@@ -143,7 +143,8 @@ int inspect_preset(const fs::path& path, const Options& options) {
 }
 
 /// The preset that the user means, or an empty path: a .json file, or the name of one in presets/.
-fs::path preset_path(const std::string& target) {
+/// The preset that is meant, or an empty path: a model has the name then.
+fs::path preset_named(const std::string& target) {
     if (fs::path(target).extension() == ".json" && fs::is_regular_file(target)) return target;
     const fs::path named = home_folder() / "presets" / (target + ".json");
     const bool plain = target.find('/') == std::string::npos && target != "sources";
@@ -151,7 +152,7 @@ fs::path preset_path(const std::string& target) {
 }
 
 int inspect(const Options& options) {
-    if (const fs::path preset = preset_path(options.target); !preset.empty()) return inspect_preset(preset, options);
+    if (const fs::path preset = preset_named(options.target); !preset.empty()) return inspect_preset(preset, options);
     const ModelFiles found = find_model(options.target);
     const auto checkpoint = open_checkpoint(found.model());
     ordered_json facts = describe(*checkpoint, options.tensors);

@@ -30,7 +30,7 @@ int train(const Options& o) {
         const Preset preset = load_preset(preset_path(o.preset, home), o.set);
         return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
     }();
-    System system = build_system(run.preset(), home, download_progress());
+    System system = load_system(run.preset());
     const Preset& preset = run.preset();
     const auto train_set = load_with_progress(system, home / preset.data.train, "training clips");
     const auto valid_set = preset.data.valid.empty()

@@ -1,4 +1,4 @@
-// wavllm transcribe: speech to text, by Whisper alone.
+// wavllm transcribe: speech to text, by Whisper alone or by a WavLLM that was trained here.
 
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 #include "tensor/text.h"
 #include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
+#include "wavllm/support/speech.h"
 #include "wavllm/support/stopwatch.h"
 #include "wavllm/support/whisper_model.h"
 
@@ -23,7 +24,7 @@ using nlohmann::ordered_json;
 
 struct Options {
     std::vector<std::string> files;
-    std::string model = "whisper-base", manifest, language = "en", panels = "f32";
+    std::string model = "whisper-base", adapter, prompt, manifest, language = "en", panels = "f32";
     int64_t batch = 8, max_tokens = 224;
     bool as_json = false;
 };
@@ -172,9 +173,35 @@ int transcribe_manifest(const Options& o) {
     return 0;
 }
 
+/// The files' answers from a trained adapter, to the instruction it was trained on unless another is given.
+int answer_files(const Options& o) {
+    if (!o.manifest.empty())
+        throw UsageError(
+            "transcribe: --adapter takes sound files; for a manifest use wavllm eval --adapter {} --manifest {}",
+            o.adapter, o.manifest);
+    std::vector<std::vector<float>> clips;
+    for (const std::string& file : o.files) clips.push_back(read_audio(file));
+    const System system = load_adapter_system(o.adapter);
+    const std::string& prompt = o.prompt.empty() ? system.preset.data.prompt : o.prompt;
+    for (size_t i = 0; i < clips.size(); ++i) {
+        const SpeechExample example = make_example(system, o.files[i], clips[i], prompt);
+        const SpeechExample* one[] = {&example};
+        const std::string text =
+            answer(*system.model, *system.tokenizer, one, {.max_new_tokens = system.preset.data.max_new_tokens})[0]
+                .text;
+        if (o.as_json)
+            print_json({{"file", o.files[i]}, {"prompt", prompt}, {"text", text}, {"audio_seconds", example.seconds}});
+        else
+            fmt::print("{}{}\n", clips.size() > 1 ? printable(o.files[i]) + ": " : "", text);
+        std::fflush(stdout);
+    }
+    return 0;
+}
+
 int transcribe_command(const Options& o) {
     if (o.files.empty() == o.manifest.empty())
         throw UsageError("transcribe: give sound files (- is stdin), or --manifest FILE");
+    if (!o.adapter.empty()) return answer_files(o);
     if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
     return o.manifest.empty() ? transcribe_files(o) : transcribe_manifest(o);
 }
@@ -188,6 +215,9 @@ WAVLLM_COMMAND(transcribe,
                     app.add_option("--model", o->model,
                                    "whisper-base, whisper-tiny (English), a CTranslate2 or Hugging Face "
                                    "folder (whisper-base)");
+                    app.add_option("--adapter", o->adapter,
+                                   "a trained adapter.safetensors: its WavLLM answers instead");
+                    app.add_option("--prompt", o->prompt, "instruction for --adapter (default: the one of its preset)");
                     app.add_option("--language", o->language, "spoken language, Whisper's code (en)");
                     app.add_option("--batch", o->batch, "chunks decoded together (8)");
                     app.add_option("--max-tokens", o->max_tokens, "of a chunk of 30 s (224)");

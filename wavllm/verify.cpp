@@ -30,7 +30,7 @@ std::function<int()> setup(CLI::App& app) {
 }
 
 WAVLLM_COMMAND(verify, {.name = "verify",
-                        .description = "Compare this build with a folder of reference tensors",
+                        .description = "compare this build with a folder of reference tensors",
                         .example = "wavllm verify --golden ../shared/golden --dump /tmp/computed",
                         .setup = setup});
 

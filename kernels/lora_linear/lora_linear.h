@@ -19,10 +19,10 @@ struct LoraForward {
     Tensor u;  ///< [T, rank] = drop(x) A, what the backward pass needs besides x
 };
 
-/// y = x W^T + ((drop(x) A) B) * scale                                              WavLLM eq. 5; LoRA, Hu et al. 2021,
-/// eq. 3 x: [T, K]; w: [N, K] frozen; a: [K, rank]; b: [rank, N]; dropout on the LoRA branch only (drop == nullptr or p
-/// = 0: none). The rank-wide product is added to y while its tile is at hand; neither B's product nor the masked x is
-/// kept.
+/// y = x W^T + ((drop(x) A) B) * scale                               WavLLM eq. 5; LoRA, Hu et al. 2021, eq. 3
+/// x: [T, K]; w: [N, K] frozen; a: [K, rank]; b: [rank, N]; y: [T, N]. Dropout acts on the LoRA branch only
+/// (drop == nullptr or p = 0: none). The rank-wide product is added to y in the same pass that computes it; neither
+/// B's product nor the masked x is kept.
 LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b,
                         const LoraScale& scale, const DropoutKey* drop);
 

@@ -1,5 +1,5 @@
 #pragma once
-// One modality adapter of WavLLM (paper, section 2.1 and figure 1): subsampling convolutions, bottleneck, projector.
+// One modality adapter of WavLLM (paper, section 3.1 and figure 1): subsampling convolutions, bottleneck, projector.
 
 #include "models/observer.h"
 #include "models/parameter.h"

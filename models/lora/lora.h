@@ -1,5 +1,5 @@
 #pragma once
-// LoRA on the attention projections of a LLaMA (Hu et al. 2021; WavLLM section 2.1): y = W0 x + ((drop(x) A) B) *
+// LoRA on the attention projections of a LLaMA (Hu et al. 2021; WavLLM section 3.1): y = W0 x + ((drop(x) A) B) *
 // scale.
 
 #include <array>

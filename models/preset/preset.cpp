@@ -32,6 +32,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("data.train", &p.data.train);
     visit("data.valid", &p.data.valid);
     visit("data.test", &p.data.test);
+    visit("data.prompt", &p.data.prompt);
     visit("data.batch_seconds", &p.data.batch_seconds);
     visit("data.batch_clips", &p.data.batch_clips);
     visit("data.bucket_batches", &p.data.bucket_batches);

@@ -37,10 +37,11 @@ struct Preset {
 
     struct {
         std::string train, valid, test;  ///< manifests; relative paths are taken from the project's folder
-        double batch_seconds = 30;       ///< of audio in one micro-batch
-        int64_t batch_clips = 64;        ///< and at most this many clips
-        int64_t bucket_batches = 8;      ///< clips are sorted by length within this many batches
-        int64_t max_new_tokens = 64;     ///< in validation and evaluation
+        std::string prompt = "Transcribe the audio clip into text.";  ///< where a request brings none of its own
+        double batch_seconds = 30;                                    ///< of audio in one micro-batch
+        int64_t batch_clips = 64;                                     ///< and at most this many clips
+        int64_t bucket_batches = 8;   ///< clips are sorted by length within this many batches
+        int64_t max_new_tokens = 64;  ///< in validation and evaluation
     } data;
 
     struct {

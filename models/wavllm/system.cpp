@@ -5,9 +5,7 @@
 #include "autograd/tape.h"
 #include "data/audio.h"
 #include "kernels/log_mel/log_mel.h"
-#include "models/checkpoint/gguf_tokenizer.h"
 #include "models/whisper/features.h"
-#include "models/whisper/whisper.h"
 
 namespace wavllm {
 
@@ -23,33 +21,12 @@ BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& ll
     return config;
 }
 
-std::shared_ptr<const Llama> load_llama(const fs::path& file, DType panels) {
-    const auto checkpoint = open_checkpoint(file);
-    const Weights weights(*checkpoint);
-    weights.ignore("rope_freqs.");  // some converters store the table that we compute
-    auto llama = std::make_shared<const Llama>(Llama::load(weights, llama_config(*checkpoint), panels));
-    weights.finish();
-    return llama;
-}
-
 }  // namespace
 
-std::map<std::string, fs::path> model_files(const std::string& name, const fs::path& home,
-                                            const FetchProgress& progress) {
-    if (fs::exists(name)) return {{"model", name}};
-    if (name.find('/') != std::string::npos) throw FileError("{}: no such file or folder", name);
-    return fetch_model(remote_model(home / "presets" / "sources.json", name), progress);
-}
-
-System build_system(const Preset& preset, const fs::path& home, const FetchProgress& progress) {
-    System s;
-    s.preset = preset;
-    const auto whisper = model_files(preset.model.whisper, home, progress),
-               llm = model_files(preset.model.llm, home, progress);
-    const auto encoder = open_checkpoint(whisper.at("model"));
-    s.encoder = std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*encoder, whisper_config(*encoder)));
-    s.llama = load_llama(llm.at("model"), preset.model.frozen_dtype == "bf16" ? DType::bf16 : DType::f32);
-    s.tokenizer = tokenizer_from_gguf(*open_checkpoint(llm.at("model")));
+System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
+                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer) {
+    System s{
+        .preset = preset, .encoder = std::move(encoder), .llama = std::move(llama), .tokenizer = std::move(tokenizer)};
     {
         PurposeScope scope(Purpose::weights);
         s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels);

@@ -7,31 +7,24 @@
 
 #include "data/manifest.h"
 #include "data/tokenizer/tokenizer.h"
-#include "models/download.h"
 #include "models/preset/preset.h"
 #include "models/wavllm/example.h"
 #include "models/whisper/encoder.h"
 
 namespace wavllm {
 
-/// The files of a model by role ("model", and "config", "tokenizer", ... where it has them): a name in
-/// presets/sources.json is downloaded if it is not in the cache; anything else is the path of a file or folder that is
-/// taken as it is.
-std::map<std::string, std::filesystem::path> model_files(const std::string& name, const std::filesystem::path& home,
-                                                         const FetchProgress& progress = {});
-
 struct System {
     Preset preset;
     std::shared_ptr<const WhisperEncoder> encoder;
     std::shared_ptr<const Llama> llama;
     std::shared_ptr<const Tokenizer> tokenizer;
-    Tensor mel_filters;
-    std::unique_ptr<Wavllm> model;
+    Tensor mel_filters{};
+    std::unique_ptr<Wavllm> model{};
 };
 
-/// Loads what the preset names and makes a new adapter and LoRA from its seed. home: the project's folder (presets/,
-/// samples/).
-System build_system(const Preset& preset, const std::filesystem::path& home, const FetchProgress& progress = {});
+/// A WavLLM with a new adapter and LoRA, drawn from the preset's seed, on an encoder and an LLM that are loaded.
+System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
+                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer);
 
 struct EncodedClip {
     Tensor features;                  ///< [T, C], cut to the clip's own frames, chunks end to end

@@ -21,13 +21,32 @@ std::vector<Array64> to_64(Inputs inputs) {
     return result;
 }
 
+/// One subcase an op: `./dev test -tc='every op*' -sc=NAME` runs that op's cases alone.
 template <class F>
 void for_each_case(F&& f) {
     for (const auto& [name, op] : ops()) {
-        CHECK_MESSAGE(!op.cases.empty(), name, " has no cases");
-        for (const OpCase& c : op.cases)
-            if (!c.bench) f(op, c);
+        DOCTEST_SUBCASE(name.c_str()) {
+            CHECK_MESSAGE(!op.cases.empty(), name, " has no cases");
+            for (const OpCase& c : op.cases)
+                if (!c.bench) f(op, c);
+        }
     }
+}
+
+/// Result and gradients of one case, as bytes.
+std::string taped_bytes(const TapedOp& taped, const OpCase& c) {
+    std::vector<Tensor> leaves;
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+        leaves.push_back(c.inputs[i].clone());
+        const bool wanted = c.differentiable.empty() ? leaves[i].dtype() == DType::f32 : c.differentiable[i];
+        if (wanted) set_requires_grad(leaves[i]);
+    }
+    const Tensor y = taped(leaves, c.params);
+    backward(y, Tensor::full(y.shape(), 0.37));
+    std::string bytes(static_cast<const char*>(y.raw()), y.bytes());
+    for (const Tensor& t : leaves)
+        if (const Tensor g = grad(t); g.defined()) bytes.append(static_cast<const char*>(g.raw()), g.bytes());
+    return bytes;
 }
 
 }  // namespace
@@ -81,6 +100,11 @@ TEST_CASE("every op gives the same bits with one and with several threads") {
         const Tensor three = op.forward(c.inputs, c.params);
         REQUIRE(one.bytes() == three.bytes());
         CHECK(std::memcmp(one.raw(), three.raw(), one.bytes()) == 0);
+        const TapedOp* taped = op.has_gradient ? derivative(op.name) : nullptr;
+        if (!taped) return;
+        const std::string gradients = taped_bytes(*taped, c);
+        set_num_threads(1);
+        CHECK(taped_bytes(*taped, c) == gradients);
     });
     set_num_threads(before);
 }

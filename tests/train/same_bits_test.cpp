@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "autograd/gradient_check.h"
 #include "autograd/tape.h"
 #include "kernels/common/fusion.h"
 #include "tensor/thread_pool.h"
@@ -139,4 +140,19 @@ TEST_CASE("fused and composed ops give the same losses to rounding") {
     set_fusion("on");
     clear_tape();
     CHECK(std::abs(fused_loss - composed_loss) < 1e-5 * fused_loss);
+}
+
+TEST_CASE("the gradient of a whole model agrees with central differences of its loss") {
+    // f32 differences are good to a few per cent; a missing or doubled path would be off by much more
+    const Wavllm model = tiny_model(0);
+    const auto examples = tiny_examples(3);
+    const SpeechBatch batch = make_batch(pointers(examples), true);
+    const GradientError worst = gradient_check(
+        [&](Inputs in) {
+            SpeechBatch b = batch;
+            b.features = in[0];
+            return model.loss(b, {}).loss;
+        },
+        std::vector<Tensor>{batch.features}, 2e-2, 12);
+    CHECK(worst.relative < 0.05);
 }

@@ -1,7 +1,10 @@
 #include "wavllm/support/speech.h"
 
 #include "data/progress.h"
+#include "models/whisper/whisper.h"
 #include "tensor/text.h"
+#include "wavllm/support/language_model.h"
+#include "wavllm/support/model_files.h"
 
 namespace wavllm {
 
@@ -17,17 +20,13 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
     throw UsageError("preset \"{}\": no such file, and the presets are: {}", printable(name), fmt::join(known, ", "));
 }
 
-FetchProgress download_progress() {
-    auto bar = std::make_shared<std::unique_ptr<Progress>>();
-    auto title = std::make_shared<std::string>();
-    return [=](std::string_view doing, uint64_t done, uint64_t total) {
-        if (*title != doing) {
-            *title = std::string(doing);
-            *bar = std::make_unique<Progress>(*title, static_cast<int64_t>(total), "B");
-        }
-        (*bar)->update(static_cast<int64_t>(done));
-        if (total > 0 && done >= total) (*bar)->finish();
-    };
+System load_system(const Preset& preset) {
+    const DType panels = preset.model.frozen_dtype == "bf16" ? DType::bf16 : DType::f32;
+    const auto whisper = open_checkpoint(find_model(preset.model.whisper).model());
+    auto encoder = std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper)));
+    LanguageModel llm = load_language_model(preset.model.llm, panels);
+    return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
+                        std::move(llm.tokenizer));
 }
 
 std::vector<SpeechExample> load_with_progress(const System& system, const std::filesystem::path& manifest,
@@ -60,8 +59,8 @@ TrainReport train_run(System& system, std::span<const SpeechExample> train, std:
     return report;
 }
 
-System load_adapter_system(const std::filesystem::path& adapter, const std::filesystem::path& home) {
-    System system = build_system(adapter_preset(adapter), home, download_progress());
+System load_adapter_system(const std::filesystem::path& adapter) {
+    System system = load_system(adapter_preset(adapter));
     Parameters parameters = system.model->parameters();
     load_adapter(adapter, parameters);
     return system;

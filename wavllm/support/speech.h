@@ -9,8 +9,8 @@ namespace wavllm {
 
 /// presets/NAME.json, or the path itself if it is a file. Throws UsageError listing the presets there are.
 std::filesystem::path preset_path(const std::string& name, const std::filesystem::path& home);
-/// Shows downloads on stderr.
-FetchProgress download_progress();
+/// build_system with the models the preset names, found or fetched (see find_model).
+System load_system(const Preset& preset);
 /// load_examples with a progress bar.
 std::vector<SpeechExample> load_with_progress(const System& system, const std::filesystem::path& manifest,
                                               const std::string& what);
@@ -18,8 +18,8 @@ std::vector<SpeechExample> load_with_progress(const System& system, const std::f
 TrainReport train_run(System& system, std::span<const SpeechExample> train, std::span<const SpeechExample> valid,
                       RunFolder& run);
 /// The system an adapter file belongs to, with its parameters loaded.
-System load_adapter_system(const std::filesystem::path& adapter, const std::filesystem::path& home);
-/// "exact 97.5 %, WER 2.5 % (...), CER ..." on one line.
+System load_adapter_system(const std::filesystem::path& adapter);
+/// "39 of 40 exactly right (97.5 %), WER ..., CER ..." on one line.
 std::string summary(const Evaluation& evaluation);
 /// Pointers to all examples, or to `most` of them spread over the set.
 std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most = 0);
