@@ -63,7 +63,7 @@ Prompt make_prompt(ChatTemplate chat, std::string_view instruction, bool with_sp
     prompt.add_bos = chat == ChatTemplate::llama2;
     std::vector<PromptPart>& left = prompt.left;
     if (chat == ChatTemplate::llama2)
-        left.push_back({std::string(kLlama2System)});
+        left.emplace_back().text = kLlama2System;
     else
         left.insert(left.end(), {{"<|im_start|>", true}, {"user\n"}});
     if (with_speech) left.push_back({"<SPEECH>"});
