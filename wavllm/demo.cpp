@@ -108,10 +108,11 @@ int demo(const Options& o) {
         "\n[%s] Digits of two unseen speakers: %.1f %% before on the test speaker, %.1f %% after; %.1f %% over both.\n"
         "The run is in %s (config.json, metrics.jsonl, adapter.safetensors). Try it:\n"
         "  build/wavllm eval --adapter %s --manifest samples/digits_test.tsv\n"
+        "  build/wavllm transcribe --adapter %s samples/digits/*_theo_*.flac\n"
         "  build/wavllm transcribe samples/sentences/*.flac\n"
         "  build/wavllm chat --prompt \"What is a spectrogram?\"\n",
         format_duration(watch.seconds()).c_str(), 100 * before.accuracy(), 100 * after.accuracy(), 100 * accuracy,
-        o.out.c_str(), run.adapter_file().c_str());
+        o.out.c_str(), run.adapter_file().c_str(), run.adapter_file().c_str());
     if (accuracy < kGoal) {
         std::fprintf(stderr, "wavllm: demo: %.1f %% of the digits are right; at least %.0f %% were expected\n",
                      100 * accuracy, 100 * kGoal);

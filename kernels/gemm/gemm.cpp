@@ -11,16 +11,30 @@ namespace wavllm::kernels {
 
 namespace {
 
-static_assert(kPanel == 2 * kLanes);
-
-// A tile is kTileRows x 32 results in registers: with AVX-512, 28 accumulators, 2 for a panel's row, the rest to spare.
+// A tile is kTileRows x 32 results in registers, in vectors of the width the CPU has. An element's chain is the same in all of them.
 #if defined(__AVX512F__)
-constexpr int kTileRows = 14;
+using hv = vf;
+constexpr int kTileRows = 14;  // 28 accumulators, 2 for a panel's row, the rest of 32 registers to spare
+WAVLLM_INLINE hv hv_fma(hv a, hv b, hv c) {
+    return fma(a, b, c);
+}
+#elif defined(__FMA__)
+using hv [[gnu::vector_size(32)]] = float;
+constexpr int kTileRows = 3;  // 12 accumulators of 16 registers
+WAVLLM_INLINE hv hv_fma(hv a, hv b, hv c) {
+    return (hv)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 #else
-constexpr int kTileRows = 4;  // 16 registers of 8 floats: 8 halves x ... the compiler keeps 4 x 32 in flight at best
+using hv [[gnu::vector_size(16)]] = float;
+constexpr int kTileRows = 1;  // without hardware fma every step is a call: correct, and slow
+WAVLLM_INLINE hv hv_fma(hv a, hv b, hv c) {
+    for (int i = 0; i < 4; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+}
 #endif
+constexpr int kWidth = sizeof(hv) / sizeof(float), kParts = static_cast<int>(kPanel) / kWidth;
 constexpr int64_t kDepth = 256;  // steps of k before the next tile: a panel's slice (32 KB) stays in L1
-constexpr int64_t kBlockRows = 8 * kTileRows;
+constexpr int64_t kBlockRows = 112 / kTileRows * kTileRows;
 constexpr int64_t kBlockPanels = 8;
 
 /// Where the left factor's element (row i, step k) stands: a + i * row + (k / 32) * block + k % 32. A row-major matrix
@@ -37,76 +51,78 @@ WAVLLM_INLINE float widen(float x) {
 WAVLLM_INLINE float widen(bf16 x) {
     return __builtin_bit_cast(float, static_cast<uint32_t>(x.bits) << 16);
 }
-WAVLLM_INLINE vf widen(const float* p) {
-    return load(p);
+WAVLLM_INLINE hv widen(const float* p) {
+    hv v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
 }
-WAVLLM_INLINE vf widen(const bf16* p) {
-    using vs [[gnu::vector_size(32)]] = uint16_t;
-    vs bits;
+WAVLLM_INLINE hv widen(const bf16* p) {
+    using narrow [[gnu::vector_size(kWidth * 2)]] = uint16_t;
+    using wide [[gnu::vector_size(kWidth * 4)]] = uint32_t;
+    narrow bits;
     std::memcpy(&bits, p, sizeof bits);
-    using vu [[gnu::vector_size(64)]] = uint32_t;
-    const vu wide = __builtin_convertvector(bits, vu) << 16;
-    return (vf)wide;
+    return (hv)(__builtin_convertvector(bits, wide) << 16);
 }
 
 /// acc[i][:] = fma(left(i, k), panel[k][:], acc[i][:]) for `depth` steps of k.
 template <int Rows, class A, class B>
-WAVLLM_INLINE void multiply(const Left<A>& left, const B* panel, int64_t depth, vf (&acc)[Rows][2]) {
+WAVLLM_INLINE void multiply(const Left<A>& left, const B* panel, int64_t depth, hv (&acc)[Rows][kParts]) {
     const A* a = left.a;
     for (int64_t k = 0; k < depth; a += left.block) {
         const int64_t steps = std::min<int64_t>(kPanel, depth - k);
         for (int64_t s = 0; s < steps; ++s, panel += kPanel) {
-            const vf b0 = widen(panel), b1 = widen(panel + kLanes);
+            hv b[kParts];
+#pragma GCC unroll 8
+            for (int p = 0; p < kParts; ++p) b[p] = widen(panel + p * kWidth);
 #pragma GCC unroll 14
             for (int i = 0; i < Rows; ++i) {
-                const vf x = broadcast(widen(a[i * left.row + s]));
-                acc[i][0] = fma(x, b0, acc[i][0]);
-                acc[i][1] = fma(x, b1, acc[i][1]);
+                const hv x = widen(a[i * left.row + s]) - hv{};
+#pragma GCC unroll 8
+                for (int p = 0; p < kParts; ++p) acc[i][p] = hv_fma(x, b[p], acc[i][p]);
             }
         }
         k += steps;
     }
 }
 
-/// One tile of the product, columns [0, columns) of the panel.
+/// The first n of a vector's lanes (all, if n is larger; none, if it is not positive).
+WAVLLM_INLINE hv load_part(const float* p, int64_t n) {
+    hv v{};
+    if (n >= kWidth)
+        std::memcpy(&v, p, sizeof v);
+    else if (n > 0)
+        std::memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
+    return v;
+}
+WAVLLM_INLINE void store_part(float* p, hv v, int64_t n) {
+    if (n >= kWidth)
+        std::memcpy(p, &v, sizeof v);
+    else if (n > 0)
+        std::memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
+}
+
+/// One tile of the product, columns [0, columns) of the panel. `last`: what to do when the chain is complete.
 template <int Rows, class A, class B>
 void tile(Left<A> left, const B* panel, int64_t depth, float* c, int64_t c_stride, int64_t columns, bool from_c,
           const Epilogue* last) {
-    vf acc[Rows][2] = {};
-    const bool whole = columns == kPanel;
-    const int64_t n0 = std::min<int64_t>(columns, kLanes), n1 = columns - n0;
-    if (from_c) {
-        for (int i = 0; i < Rows; ++i) {
-            const float* row = c + i * c_stride;
-            acc[i][0] = whole ? load(row) : load(row, n0);
-            acc[i][1] = whole ? load(row + kLanes) : load(row + kLanes, n1);
-        }
-    }
+    hv acc[Rows][kParts] = {};
+    if (from_c)
+        for (int i = 0; i < Rows; ++i)
+            for (int p = 0; p < kParts; ++p) acc[i][p] = load_part(c + i * c_stride + p * kWidth, columns - p * kWidth);
     multiply<Rows>(left, panel, depth, acc);
-    for (int i = 0; i < Rows; ++i) {
-        float* row = c + i * c_stride;
-        if (last && last->add_scaled) {
-            const auto part = [&](int half, int64_t n) {
-                float* at = row + half * kLanes;
-                const vf s = last->column_scale ? load(last->column_scale + half * kLanes, n) : broadcast(last->scale);
-                store(at, fma(acc[i][half], s, load(at, n)), n);
-            };
-            part(0, n0);
-            part(1, n1);
-            continue;
+    for (int i = 0; i < Rows; ++i)
+        for (int p = 0; p < kParts; ++p) {
+            float* at = c + i * c_stride + p * kWidth;
+            const int64_t n = columns - p * kWidth;
+            hv result = acc[i][p];
+            if (last && last->add_scaled) {
+                const hv s = last->column_scale ? load_part(last->column_scale + p * kWidth, n) : last->scale - hv{};
+                result = hv_fma(result, s, load_part(at, n));
+            } else if (last && last->bias) {
+                result += load_part(last->bias + p * kWidth, n);
+            }
+            store_part(at, result, n);
         }
-        if (last && last->bias) {
-            acc[i][0] += load(last->bias, n0);
-            acc[i][1] += load(last->bias + kLanes, n1);
-        }
-        if (whole) {
-            store(row, acc[i][0]);
-            store(row + kLanes, acc[i][1]);
-        } else {
-            store(row, acc[i][0], n0);
-            store(row + kLanes, acc[i][1], n1);
-        }
-    }
 }
 
 /// Calls f(integral_constant<rows>) for a tile of 1..kTileRows rows.
