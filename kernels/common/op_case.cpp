@@ -41,24 +41,47 @@ const std::vector<int64_t>& Params::list(const std::string& name) const {
     return it->second;
 }
 
+namespace {
+
+constexpr int64_t kLargestTest = 1 << 19;  // elements; larger inputs are drawn for benchmarks only
+bool for_benchmarks = false;
+
+std::map<std::string, Op>* make_ops(bool benchmarks) {
+    auto* result = new std::map<std::string, Op>;
+    PurposeScope scope(Purpose::data);
+    for_benchmarks = benchmarks;
+    for (auto& [name, fill] : registrations()) {
+        Op& op = (*result)[name];
+        op.name = name;
+        next_stream = 0;
+        fill(op);
+        if (benchmarks) continue;
+        std::erase_if(op.cases, [](const OpCase& c) { return c.bench; });
+        for (const OpCase& c : op.cases)
+            for (const Tensor& t : c.inputs)
+                if (t.defined() && t.numel() > kLargestTest)
+                    throw Error("op case {} \"{}\": {} elements are too many for a test; say .bench = true", name,
+                                c.name, t.numel());
+    }
+    return result;
+}
+
+}  // namespace
+
 const std::map<std::string, Op>& ops() {
-    static const auto* all = [] {
-        auto* result = new std::map<std::string, Op>;
-        PurposeScope scope(Purpose::data);
-        for (auto& [name, fill] : registrations()) {
-            Op& op = (*result)[name];
-            op.name = name;
-            next_stream = 0;
-            fill(op);
-        }
-        return result;
-    }();
+    static const auto* all = make_ops(false);
+    return *all;
+}
+
+const std::map<std::string, Op>& ops_with_benchmarks() {
+    static const auto* all = make_ops(true);
     return *all;
 }
 
 Tensor random(const Shape& shape, double scale, double offset) {
     Tensor t = Tensor::empty(shape);
     const Philox rng = next_random("case");
+    if (t.numel() > kLargestTest && !for_benchmarks) return t;  // of a bench case, which make_ops() drops
     float* p = t.mutable_data<float>();
     for (int64_t i = 0; i < t.numel(); ++i)
         p[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)) * scale + offset);

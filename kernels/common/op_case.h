@@ -2,8 +2,8 @@
 // The one list of cases an op has. It drives the test against float64, the gradient check, fused against composed, and
 // the benchmark. An op registers itself with OP_CASES in its own folder; nothing else lists it.
 //
-//     OP_CASES(softplus) {
-//         op.forward = [](Inputs in, const Params&) { return kernels::softplus(in[0]); };
+//     OP_CASES(square) {
+//         op.forward = [](Inputs in, const Params&) { return kernels::square(in[0]); };
 //         op.reference = [](Inputs64 in, const Params&) { ... };
 //         op.add({.name = "3x7", .inputs = {random({3, 7})}});
 //         op.add({.name = "640x576", .inputs = {random({640, 576})}, .bytes = 2.0 * 640 * 576 * 4, .bench = true});
@@ -92,8 +92,10 @@ struct Op {
     }
 };
 
-/// All ops, by name; the cases are made on the first call.
+/// All ops with their test cases, by name; made on the first call.
 const std::map<std::string, Op>& ops();
+/// The same with the bench cases, whose large inputs take seconds to draw.
+const std::map<std::string, Op>& ops_with_benchmarks();
 
 // Fixed pseudo-random inputs (Philox, keyed by an own counter: the same in every run).
 Tensor random(const Shape& shape, double scale = 1.0, double offset = 0.0);  ///< normal * scale + offset

@@ -1,5 +1,5 @@
 // Every op's list of cases, three times: against its float64 reference, its gradient against central differences of
-// that reference, and with one thread against two. The references stand in kernels/<op>/cases.cpp.
+// that reference, and with one thread against three. The references stand in kernels/<op>/cases.cpp.
 
 #include <doctest/doctest.h>
 

@@ -37,10 +37,10 @@ void TapedCase::forget() const {
 }
 
 const Op& find_op(const std::string& name) {
-    const auto it = ops().find(name);
-    if (it != ops().end()) return it->second;
+    const auto it = ops_with_benchmarks().find(name);
+    if (it != ops_with_benchmarks().end()) return it->second;
     std::vector<std::string> known;
-    for (const auto& [k, op] : ops()) known.push_back(k);
+    for (const auto& [k, op] : ops_with_benchmarks()) known.push_back(k);
     throw UsageError("--op: no op \"{}\"; did you mean {}? There are: {}", printable(name), nearest_name(name, known),
                      fmt::join(known, ", "));
 }

@@ -120,8 +120,9 @@ struct Row {
 std::vector<Row> run_all(int runs) {
     std::vector<Row> rows;
     for (const FusionInfo& f : fusions()) {
-        const auto it = ops().find(std::string(f.name));
-        if (it == ops().end() || !derivative(it->first)) continue;  // part of a model, without cases of its own
+        const auto it = ops_with_benchmarks().find(std::string(f.name));
+        if (it == ops_with_benchmarks().end() || !derivative(it->first))
+            continue;  // part of a model, without cases of its own
         for (const OpCase& c : it->second.cases)
             if (c.bench) rows.push_back({f, c.name, {}, {}});
     }
@@ -130,7 +131,7 @@ std::vector<Row> run_all(int runs) {
     std::string_view last;
     int64_t done = 0;
     for (Row& row : rows) {
-        const Op& op = ops().at(std::string(row.fusion.name));
+        const Op& op = ops_with_benchmarks().at(std::string(row.fusion.name));
         const OpCase& c = *std::find_if(op.cases.begin(), op.cases.end(),
                                         [&](const OpCase& candidate) { return candidate.name == row.op_case; });
         bar.update(done++, fmt::format("{} {}", op.name, c.name));
