@@ -21,8 +21,15 @@ inline bool mount_small_disk(const std::filesystem::path& folder, size_t bytes) 
         std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
         std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
     }
-    if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
+    // In a chroot "/" is no mount point and cannot be made private; leave_small_disk() takes the mount away there.
+    (void)mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
     return mount("none", folder.c_str(), "tmpfs", 0, ("size=" + std::to_string(bytes)).c_str()) == 0;
+}
+
+/// Ends the child.
+[[noreturn]] inline void leave_small_disk(const std::filesystem::path& folder, int code) {
+    (void)umount2(folder.c_str(), MNT_DETACH);
+    _exit(code);
 }
 
 /// Makes it larger, as a user would make room.

@@ -115,24 +115,28 @@ enum DiskResult { kAsPromised = 40, kNoError, kWrongError, kLost, kNoMount };
 int fill_disk(const fs::path& folder, size_t disk_bytes, const std::string& whole_adapter, bool use_mount) {
     return in_child([&] {
         if (use_mount && !mount_small_disk(folder, disk_bytes)) _exit(kNoMount);
+        const auto leave = [&](DiskResult result) {
+            if (use_mount) leave_small_disk(folder, result);
+            _exit(result);
+        };
         signal(SIGXFSZ, SIG_IGN);
         const rlimit small{2000, 2000};
         try {
             run_in(folder / "run", false, [&](int64_t step) {
                 if (step == 4 && !use_mount) setrlimit(RLIMIT_FSIZE, &small);
             });
-            _exit(kNoError);
+            leave(kNoError);
         } catch (const FileError& e) {
-            if (std::string(e.what()).find("step-000006.safetensors") == std::string::npos) _exit(kWrongError);
+            if (std::string(e.what()).find("step-000006.safetensors") == std::string::npos) leave(kWrongError);
         }
         const fs::path checkpoints = folder / "run/checkpoints";
         if (!fs::exists(checkpoints / "step-000003.safetensors") || fs::exists(checkpoints / "step-000006.safetensors"))
-            _exit(kLost);
-        if (!use_mount) _exit(kAsPromised);
+            leave(kLost);
+        if (!use_mount) leave(kAsPromised);
         // room is made, and the run goes on to the same end
         grow_small_disk(folder, 64 << 20);
         run_in(folder / "run", true);
-        _exit(read(folder / "run/adapter.safetensors") == whole_adapter ? kAsPromised : kLost);
+        leave(read(folder / "run/adapter.safetensors") == whole_adapter ? kAsPromised : kLost);
     });
 }
 
