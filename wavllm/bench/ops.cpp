@@ -72,7 +72,7 @@ std::vector<Result> run_all(const Options& options) {
     if (!options.op.empty())
         add(find_op(options.op));
     else
-        for (const auto& [name, op] : ops()) add(op);
+        for (const auto& [name, op] : ops_with_benchmarks()) add(op);
     if (work.empty())
         throw UsageError("op \"{}\" has no case marked bench in kernels/{}/cases.cpp", options.op, options.op);
     std::vector<Result> results;
