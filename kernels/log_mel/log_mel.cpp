@@ -95,8 +95,10 @@ struct Folded {
             for (int64_t n = 0; n <= kHalf; ++n) {
                 const bool single = n == 0 || n == kHalf;
                 const double a = window[n], b = single ? 0.0 : window[kMelFft - n];
-                (n % 2 ? odd_cos : even_cos)[n / 2][lane] = a + b;
-                (n % 2 ? odd_sin : even_sin)[n / 2][lane] = single ? 0.0 : a - b;
+                Lanes* cos_row = n % 2 ? odd_cos : even_cos;  // pointers: as in Constants
+                Lanes* sin_row = n % 2 ? odd_sin : even_sin;
+                cos_row[n / 2][lane] = a + b;
+                sin_row[n / 2][lane] = single ? 0.0 : a - b;
             }
         }
     }
