@@ -59,14 +59,6 @@ std::vector<double> seconds_of(std::span<const SpeechExample> examples) {
     return seconds;
 }
 
-std::vector<const SpeechExample*> pointers(std::span<const SpeechExample> examples, int64_t most) {
-    std::vector<const SpeechExample*> result;
-    // spread over the set, so that a part of it has all speakers and lengths
-    const size_t n = most > 0 ? std::min(examples.size(), static_cast<size_t>(most)) : examples.size();
-    for (size_t i = 0; i < n; ++i) result.push_back(&examples[i * examples.size() / n]);
-    return result;
-}
-
 double forward_backward(const Wavllm& model, std::span<const SpeechBatch> micro_batches, const StepContext& context) {
     double loss = 0;
     for (const SpeechBatch& batch : micro_batches) {
@@ -180,7 +172,7 @@ TrainReport Trainer::run() {
 
 void Trainer::validate(int64_t steps_done, TrainReport& report, bool log) {
     if (valid_.empty()) return;
-    const auto all = pointers(valid_, preset_.train.validate_clips);
+    const auto all = pointers_to(valid_, static_cast<size_t>(preset_.train.validate_clips));
     report.validation_loss = mean_loss(model_, all);
     report.validation = evaluate(model_, tokenizer_, all, {.max_new_tokens = preset_.data.max_new_tokens});
     const ErrorRates& r = report.validation.rates;

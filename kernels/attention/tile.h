@@ -20,11 +20,6 @@ inline int64_t round_up(int64_t n, int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
-/// x in every lane. As a difference, because x - 0 is x whatever its sign: the compiler folds it into the load.
-WAVLLM_INLINE vf spread(float x) {
-    return x - vf{};
-}
-
 /// A matrix read as a[r * row + k * column].
 struct Strided {
     const float* p;
@@ -53,7 +48,7 @@ WAVLLM_INLINE void register_tile(Strided a, const float* b, int64_t b_row, int64
         for (int n = 0; n < N; ++n) bk[n] = load(b + k * b_row + n * kLanes);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            const vf ark = spread(a.p[r * a.row + k * a.column]);
+            const vf ark = broadcast(a.p[r * a.row + k * a.column]);
 #pragma GCC unroll 4
             for (int n = 0; n < N; ++n) sum[r][n] = fma(ark, bk[n], sum[r][n]);
         }

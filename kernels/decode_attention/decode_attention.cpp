@@ -99,7 +99,7 @@ void add_weighted(const float* p, const Rows& v, int64_t j, int64_t heads, int64
     for (int64_t h = 0; h < heads; ++h) {
         const float* row = v.p + j * v.key + h / group * v.head;
         vf weights[keys];
-        for (int64_t i = 0; i < keys; ++i) weights[i] = spread(p[h * kChunk + j + i]);
+        for (int64_t i = 0; i < keys; ++i) weights[i] = broadcast(p[h * kChunk + j + i]);
         for_lanes(dh, [&](int64_t d, auto n) {
             vf sums = load(y + h * padded + d);
             for (int64_t i = 0; i < keys; ++i) sums = fma(weights[i], load(row + i * v.key + d, n), sums);

@@ -6,6 +6,13 @@
 
 namespace wavllm {
 
+std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most) {
+    std::vector<const SpeechExample*> result;
+    const size_t n = most > 0 ? std::min(most, examples.size()) : examples.size();
+    for (size_t i = 0; i < n; ++i) result.push_back(&examples[i * examples.size() / n]);
+    return result;
+}
+
 SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets) {
     PurposeScope scope(Purpose::data);
     std::vector<PromptIds> ids;

@@ -19,6 +19,9 @@ struct SpeechExample {
     double seconds = 0;  ///< of audio
 };
 
+/// Pointers to all examples or, if most > 0, to at most so many, spread over the set: a part that has all its speakers and lengths.
+std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most = 0);
+
 /// Lays the examples end to end. with_targets: for training; otherwise the sequences end after the right prompt.
 SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets);
 

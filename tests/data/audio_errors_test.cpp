@@ -12,28 +12,12 @@
 #include "data/audio.h"
 #include "tensor/error.h"
 #include "tests/support/shared.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wavllm;
+using namespace wavllm::tests;
 
 namespace {
-
-struct TemporaryFolder {
-    std::filesystem::path path;
-    TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "wavllm-audio-XXXXXX").string();
-        if (!mkdtemp(pattern.data())) throw FileError("cannot make a temporary folder {}", pattern);
-        path = pattern;
-        std::filesystem::permissions(path, std::filesystem::perms::all);
-    }
-    ~TemporaryFolder() {
-        std::filesystem::remove_all(path);
-    }
-    std::string write(const std::string& name, const std::string& bytes) const {
-        const std::string file = (path / name).string();
-        std::ofstream(file, std::ios::binary) << bytes;
-        return file;
-    }
-};
 
 std::string bytes_of(const std::filesystem::path& path) {
     std::ifstream in(path, std::ios::binary);
@@ -110,9 +94,9 @@ void with_stdin(const std::string& path, const std::function<void()>& body) {
 }  // namespace
 
 TEST_CASE("audio errors: missing, folder, empty, text, no samples") {
-    const TemporaryFolder folder;
-    says(message((folder.path / "none.wav").string()), "No such file");
-    says(message(folder.path.string()), "is a folder");
+    const TempFolder folder;
+    says(message((folder.path() / "none.wav").string()), "No such file");
+    says(message(folder.path().string()), "is a folder");
     says(message(folder.write("empty.wav", "")), "is empty (0 bytes)");
     says(message(folder.write("text.wav", "This is a text file that somebody renamed.\n")),
          "is not a wav, flac, ogg or mp3 file");
@@ -121,7 +105,8 @@ TEST_CASE("audio errors: missing, folder, empty, text, no samples") {
 }
 
 TEST_CASE("audio errors: a file that may not be read") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
+    std::filesystem::permissions(folder.path(), std::filesystem::perms::all);  // the file refuses, not its folder
     const std::string path = folder.write("secret.wav", wav(1, 1, 16000, 16, std::string(8, 0), 8));
     REQUIRE(chmod(path.c_str(), 0) == 0);
     const bool root = geteuid() == 0;  // root may read everything, so the reader runs as nobody
@@ -133,7 +118,7 @@ TEST_CASE("audio errors: a file that may not be read") {
 
 TEST_CASE("audio errors: cut files of every container") {
     const QuietStderr quiet;
-    const TemporaryFolder folder;
+    const TempFolder folder;
     for (const char* name : {"jfk-16k-mono.mp3", "jfk-44k-stereo.flac", "jfk-16k-vorbis.ogg", "fleurs-en-1904-opus.ogg",
                              "LJ001-0002-22k.wav", "LJ001-0002-22k.mp3"}) {
         const std::string whole = bytes_of(tests::shared(std::string("data/speech/misc/formats/") + name));
@@ -150,7 +135,7 @@ TEST_CASE("audio errors: cut files of every container") {
 }
 
 TEST_CASE("audio errors: header lengths that the file does not have") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const std::string samples(64, '\x11');
     says(message(folder.write("long.wav", wav(1, 1, 16000, 16, samples, 4000000000u))), "announces 4000000000 bytes");
     says(message(folder.write(
@@ -173,7 +158,7 @@ TEST_CASE("audio errors: header lengths that the file does not have") {
 }
 
 TEST_CASE("audio errors: NaN and infinite samples of float wavs") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
         std::string samples(10 * 4, '\0');
         std::memcpy(samples.data() + 7 * 4, &bad, 4);
@@ -188,7 +173,7 @@ TEST_CASE("audio errors: NaN and infinite samples of float wavs") {
 
 TEST_CASE("audio errors: damaged bytes never crash") {
     const QuietStderr quiet;
-    const TemporaryFolder folder;
+    const TempFolder folder;
     for (const char* name : {"jfk-16k-mono.mp3", "jfk-16k-vorbis.ogg", "fleurs-en-1904-opus.ogg", "jfk-44k-stereo.flac",
                              "LJ001-0002-22k.wav"}) {
         const std::string whole =
@@ -213,6 +198,6 @@ TEST_CASE("audio: stdin gives the same samples as the file") {
         with_stdin(path, [&] { piped = read_audio("-"); });
         CHECK(piped == read_audio(path));
     }
-    const TemporaryFolder folder;
+    const TempFolder folder;
     with_stdin(folder.write("nothing", ""), [&] { says(message("-"), "standard input: is empty"); });
 }

@@ -11,25 +11,12 @@
 
 #include "tensor/error.h"
 #include "tests/support/shared.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wavllm;
+using namespace wavllm::tests;
 
 namespace {
-
-struct TemporaryFolder {
-    std::filesystem::path path;
-    TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "wavllm-audio-XXXXXX").string();
-        if (!mkdtemp(pattern.data())) throw FileError("cannot make a temporary folder {}", pattern);
-        path = pattern;
-    }
-    ~TemporaryFolder() {
-        std::filesystem::remove_all(path);
-    }
-    std::string operator/(const std::string& name) const {
-        return (path / name).string();
-    }
-};
 
 std::vector<float> sine(double frequency, int rate, size_t n) {
     std::vector<float> out(n);
@@ -88,7 +75,7 @@ TEST_CASE("audio: every container, rate and channel count gives the same recordi
 }
 
 TEST_CASE("audio: resampling follows the sine it was given, and removes what 16 kHz cannot hold") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     for (int rate : {8000, 11025, 22050, 44100, 48000, 96000}) {
         for (size_t extra : {0, 1, 2, 7}) {
             CAPTURE(rate);
@@ -111,7 +98,7 @@ TEST_CASE("audio: resampling follows the sine it was given, and removes what 16 
 }
 
 TEST_CASE("audio: resampling a clip that needs many blocks keeps phase and length") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     write_wav16(folder / "long.wav", sine(440, 44100, 44100 * 20 + 3), 44100);
     const std::vector<float> got = read_audio(folder / "long.wav");
     REQUIRE(got.size() == 16000 * 20 + 2);  // ceil(3 * 16000 / 44100) = 2
@@ -120,7 +107,7 @@ TEST_CASE("audio: resampling a clip that needs many blocks keeps phase and lengt
 }
 
 TEST_CASE("audio: 16-bit samples are s / 32768 exactly, and channels are averaged") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     write_wav_bytes(folder / "mono.wav", 1, 1, 16000, 16, std::string("\x00\x80\xff\x7f\x01\x00\x00\x40", 8));
     CHECK(read_audio(folder / "mono.wav") == std::vector<float>{-1.0f, 32767.0f / 32768, 1.0f / 32768, 0.5f});
     write_wav_bytes(folder / "stereo.wav", 1, 2, 16000, 16, std::string("\x00\x40\x00\x20\x00\xc0\x00\x40", 8));
@@ -133,7 +120,7 @@ TEST_CASE("audio: 16-bit samples are s / 32768 exactly, and channels are average
 }
 
 TEST_CASE("audio: write_wav16 rounds, clips, and reads back every 16-bit value") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     std::vector<float> all;
     for (int s = -32768; s < 32768; ++s) all.push_back(static_cast<float>(s) / 32768.0f);
     write_wav16(folder / "all.wav", all);
@@ -145,7 +132,7 @@ TEST_CASE("audio: write_wav16 rounds, clips, and reads back every 16-bit value")
 }
 
 TEST_CASE("audio: a span is cut after resampling") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     for (int rate : {16000, 22050}) {
         CAPTURE(rate);
         write_wav16(folder / "clip.wav", sine(300, rate, static_cast<size_t>(rate) * 6), rate);

@@ -7,32 +7,18 @@
 
 #include "tensor/error.h"
 #include "tests/support/shared.h"
+#include "tests/support/temp_folder.h"
 
 using namespace wavllm;
+using namespace wavllm::tests;
 
 namespace {
-
-struct TemporaryFolder {
-    std::filesystem::path path;
-    TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "wavllm-manifest-XXXXXX").string();
-        if (!mkdtemp(pattern.data())) throw FileError("cannot make a temporary folder {}", pattern);
-        path = pattern;
-    }
-    ~TemporaryFolder() {
-        std::filesystem::remove_all(path);
-    }
-    std::filesystem::path write(const std::string& name, const std::string& text) const {
-        std::ofstream(path / name, std::ios::binary) << text;
-        return path / name;
-    }
-};
 
 const std::string kHeader = "id\taudio\tprompt\ttgt_text\twith_speech\tn_frames\tstart_frame\tend_frame\n";
 
 /// The error of a manifest with this text; it must be one line that begins with the manifest's path.
 std::string message(const std::string& text, const std::string& name = "m.tsv") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const std::filesystem::path path = folder.write(name, text);
     try {
         read_manifest(path);
@@ -48,7 +34,7 @@ std::string message(const std::string& text, const std::string& name = "m.tsv") 
 }  // namespace
 
 TEST_CASE("manifest: columns in any order, unknown ones kept, no quoting") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const auto rows = read_manifest(folder.write(
         "m.tsv",
         "tgt_text\tcolour\tid\tspeaker\twith_speech\taudio\tprompt\tend_frame\tstart_frame\tn_frames\ttask\n"
@@ -57,7 +43,7 @@ TEST_CASE("manifest: columns in any order, unknown ones kept, no quoting") {
         "x\tgreen\tc\tbert\ttrue\t/abs/c.flac\t\"quoted\t\t7\t\tsqa\n"));
     REQUIRE(rows.size() == 3);
     CHECK(rows[0].id == "a");
-    CHECK(rows[0].audio == folder.path / "clips/a.wav");
+    CHECK(rows[0].audio == folder.path() / "clips/a.wav");
     CHECK(rows[0].tgt_text == "he said \"no\"");
     CHECK(rows[0].prompt == "What?");
     CHECK(rows[0].with_speech);
@@ -67,7 +53,7 @@ TEST_CASE("manifest: columns in any order, unknown ones kept, no quoting") {
     CHECK(rows[0].speaker == "anna");
     CHECK(rows[0].task == "asr");
     CHECK(rows[0].extra == std::map<std::string, std::string>{{"colour", "red"}});
-    CHECK(rows[0].where == (folder.path / "m.tsv").string() + ":2");
+    CHECK(rows[0].where == (folder.path() / "m.tsv").string() + ":2");
     CHECK_FALSE(rows[1].with_speech);
     CHECK(rows[1].audio.empty());
     CHECK(rows[1].tgt_text == "");
@@ -80,19 +66,19 @@ TEST_CASE("manifest: columns in any order, unknown ones kept, no quoting") {
 }
 
 TEST_CASE("manifest: byte order mark, CRLF, empty lines, no line end at the end of the file") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const auto rows = read_manifest(
         folder.write("m.tsv", "\xEF\xBB\xBFid\taudio\tprompt\ttgt_text\r\n\r\na\ta.wav\tp\tone two\r\nb\tb.wav\tp\tt"));
     REQUIRE(rows.size() == 2);
     CHECK(rows[0].id == "a");
     CHECK(rows[0].tgt_text == "one two");
     CHECK(rows[0].with_speech);  // the default
-    CHECK(rows[0].where == (folder.path / "m.tsv").string() + ":3");
+    CHECK(rows[0].where == (folder.path() / "m.tsv").string() + ":3");
     CHECK(rows[1].tgt_text == "t");
 }
 
 TEST_CASE("manifest: JSONL has the same names and types") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     const std::string text =
         "\xEF\xBB\xBF{\"id\": \"a\", \"audio\": \"a.wav\", \"prompt\": \"p\\tq\", \"tgt_text\": \"\\u00fc\", "
         "\"n_frames\": 16000, \"with_speech\": true, \"extra_list\": [1, 2], \"speaker\": \"s\"}\r\n"
@@ -102,7 +88,7 @@ TEST_CASE("manifest: JSONL has the same names and types") {
     for (const char* name : {"m.jsonl", "other.txt"}) {
         const auto rows = read_manifest(folder.write(name, text));
         REQUIRE(rows.size() == 3);
-        CHECK(rows[0].audio == folder.path / "a.wav");
+        CHECK(rows[0].audio == folder.path() / "a.wav");
         CHECK(rows[0].prompt == "p\tq");
         CHECK(rows[0].tgt_text == "\xC3\xBC");
         CHECK(rows[0].n_frames == 16000);
@@ -153,7 +139,7 @@ TEST_CASE("manifest: errors name the file, the line and what is wrong") {
 }
 
 TEST_CASE("manifest: a row whose audio is missing") {
-    const TemporaryFolder folder;
+    const TempFolder folder;
     folder.write("a.wav", "x");
     const auto path = folder.write("m.tsv",
                                    "id\taudio\tprompt\ttgt_text\twith_speech\na\ta.wav\tp\tt\tTrue\n"
@@ -161,7 +147,8 @@ TEST_CASE("manifest: a row whose audio is missing") {
     auto rows = read_manifest(path);
     CHECK_THROWS_WITH_AS(
         check_audio_exists(rows),
-        (path.string() + ":4: the audio of row 'gone' does not exist: " + (folder.path / "gone.wav").string()).c_str(),
+        (path.string() + ":4: the audio of row 'gone' does not exist: " + (folder.path() / "gone.wav").string())
+            .c_str(),
         FileError);
     rows.pop_back();
     CHECK_NOTHROW(check_audio_exists(rows));

@@ -7,8 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include "autograd/tape.h"
 #include "tensor/thread_pool.h"
 #include "tests/support/small_disk.h"
@@ -23,11 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kSteps = 20;
-
-std::string read(const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
 
 TrainReport run_in(const fs::path& folder, bool resume, const std::function<void(int64_t)>& after_step = {}) {
     Wavllm model = tiny_model();
@@ -76,11 +69,11 @@ TEST_CASE("killed at any step and resumed, a run ends in the same files, byte fo
         CHECK(!fs::exists(killed / "adapter.safetensors"));
         const TrainReport resumed = run_in(killed, true);
         CHECK(resumed.steps_done == kSteps);
-        CHECK(read(killed / "adapter.safetensors") == read(whole / "adapter.safetensors"));
-        CHECK(read(killed / "metrics.jsonl") == read(whole / "metrics.jsonl"));
-        CHECK(read(killed / "config.json") == read(whole / "config.json"));
+        CHECK(read_all(killed / "adapter.safetensors") == read_all(whole / "adapter.safetensors"));
+        CHECK(read_all(killed / "metrics.jsonl") == read_all(whole / "metrics.jsonl"));
+        CHECK(read_all(killed / "config.json") == read_all(whole / "config.json"));
         const auto last = fmt::format("checkpoints/step-{:06}.safetensors", kSteps);
-        CHECK(read(killed / last) == read(whole / last));
+        CHECK(read_all(killed / last) == read_all(whole / last));
     }
 }
 
@@ -94,7 +87,7 @@ TEST_CASE("Ctrl-C saves after the step it meets, and the run goes on from there"
     CHECK(fs::exists(temp.path() / "run/checkpoints/step-000008.safetensors"));
     run_in(temp.path() / "run", true);
     run_in(temp.path() / "whole", false);
-    CHECK(read(temp.path() / "run/adapter.safetensors") == read(temp.path() / "whole/adapter.safetensors"));
+    CHECK(read_all(temp.path() / "run/adapter.safetensors") == read_all(temp.path() / "whole/adapter.safetensors"));
 }
 
 TEST_CASE("only the newest checkpoints are kept, and nothing else is left behind") {
@@ -136,7 +129,7 @@ int fill_disk(const fs::path& folder, size_t disk_bytes, const std::string& whol
         // room is made, and the run goes on to the same end
         grow_small_disk(folder, 64 << 20);
         run_in(folder / "run", true);
-        leave(read(folder / "run/adapter.safetensors") == whole_adapter ? kAsPromised : kLost);
+        leave(read_all(folder / "run/adapter.safetensors") == whole_adapter ? kAsPromised : kLost);
     });
 }
 
@@ -145,7 +138,7 @@ int fill_disk(const fs::path& folder, size_t disk_bytes, const std::string& whol
 TEST_CASE("a disk that is full while a checkpoint is written is one error, and what was saved before is intact") {
     const TempFolder temp;
     run_in(temp.path() / "whole", false);
-    const std::string whole = read(temp.path() / "whole/adapter.safetensors");
+    const std::string whole = read_all(temp.path() / "whole/adapter.safetensors");
     const size_t checkpoint =
         fs::file_size(temp.path() / fmt::format("whole/checkpoints/step-{:06}.safetensors", kSteps));
     fs::create_directories(temp.path() / "disk");

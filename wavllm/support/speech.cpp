@@ -71,11 +71,4 @@ std::string summary(const Evaluation& e) {
                        format_rates(e.rates.normal_words, e.rates.normal_characters));
 }
 
-std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most) {
-    std::vector<const SpeechExample*> result;
-    const size_t n = most > 0 ? std::min(most, examples.size()) : examples.size();
-    for (size_t i = 0; i < n; ++i) result.push_back(&examples[i * examples.size() / n]);
-    return result;
-}
-
 }  // namespace wavllm

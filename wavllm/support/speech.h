@@ -21,7 +21,5 @@ TrainReport train_run(System& system, std::span<const SpeechExample> train, std:
 System load_adapter_system(const std::filesystem::path& adapter);
 /// "39 of 40 exactly right (97.5 %), WER ..., CER ..." on one line.
 std::string summary(const Evaluation& evaluation);
-/// Pointers to all examples, or to `most` of them spread over the set.
-std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most = 0);
 
 }  // namespace wavllm
