@@ -44,7 +44,13 @@ void set_requires_grad(Tensor& t, bool on) {
 }
 
 bool requires_grad(const Tensor& t) {
-    return t.defined() && static_cast<bool>(t.autograd_meta());
+    return t.defined() && t.autograd_meta() && !static_cast<const GradSlot*>(t.autograd_meta().get())->frozen;
+}
+
+void set_frozen(const Tensor& t, bool frozen) {
+    const auto slot = slot_of(t);
+    if (!slot || !slot->leaf) throw TrainingError("set_frozen: {} is no parameter", t.describe());
+    slot->frozen = frozen;
 }
 
 Tensor grad(const Tensor& t) {
@@ -130,6 +136,7 @@ public:
             node->output->grad = Tensor();
             Backward b(node->op, dy, node->inputs.data());
             node->run(b);
+            OpClock::read(node->op, OpClock::Pass::backward);
         }
     }
 };

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tensor/op_clock.h"
 #include "tensor/tensor.h"
 
 namespace wavllm {
@@ -28,6 +29,7 @@ namespace wavllm {
 struct GradSlot final : RefCounted {
     Tensor grad;  ///< undefined until something arrives
     Shape shape;
+    bool frozen = false;   ///< a leaf that wants no gradient for now
     bool leaf = false;     ///< a parameter or input, not the result of an op
     bool arrived = false;  ///< something was added since the gradient was last forgotten
     std::string_view label;
@@ -36,6 +38,9 @@ struct GradSlot final : RefCounted {
 /// Marks a leaf (a parameter, or an input to differentiate by). Throws if t is the result of a recorded op or not f32.
 void set_requires_grad(Tensor& t, bool on = true);
 bool requires_grad(const Tensor& t);
+/// Freezes a leaf, or thaws it, for every tensor that shares it: a stage of training that leaves a parameter alone.
+/// Throws TrainingError if t is no leaf.
+void set_frozen(const Tensor& t, bool frozen);
 /// The gradient that backward() left in a leaf; undefined if none arrived.
 Tensor grad(const Tensor& t);
 /// Whether backward() has added to it since zero_grad().
@@ -165,6 +170,7 @@ private:
 /// given Backward, passes dy on. Null pointers among inputs stand for optional ones that are absent.
 template <class Make>
 Tensor record(std::string_view op, Tensor y, std::initializer_list<const Tensor*> inputs, Make&& make_backward) {
+    OpClock::read(op, OpClock::Pass::forward);
     detail::check_result(op, y, inputs);
     if (!detail::any_requires_grad(inputs)) return y;
     auto function = make_backward();

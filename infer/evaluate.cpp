@@ -1,6 +1,7 @@
 #include "infer/evaluate.h"
 
 #include "autograd/tape.h"
+#include "infer/ctc_greedy.h"
 #include "infer/english_normalizer.h"
 #include "infer/generate.h"
 
@@ -37,15 +38,50 @@ std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
     return answers;
 }
 
-Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
-                    const AnswerOptions& options) {
+std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
+                                  std::span<const SpeechExample* const> examples, int64_t batch) {
+    if (!model.ctc().defined())
+        throw UsageError("ctc: this model has no CTC head; train it with a stage of ctc_weight > 0, or use the LLM");
+    NoGrad no_grad;
+    std::vector<Answer> answers;
+    in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
+        Tensor borders;
+        const Tensor speech = model.speech(make_batch(part, false), borders);
+        const std::vector<int32_t> best = model.ctc().best_path(speech, model.llama());
+        std::span<const int32_t> path = best;
+        for (const SpeechExample* e : part) {
+            size_t rows = 0;
+            for (int64_t n : e->chunk_rows) rows += static_cast<size_t>(SpeechAdapter::frames(n));
+            CtcPath found = ctc_collapse(path.first(rows), CtcHead::kBlank);
+            path = path.subspan(rows);
+            answers.push_back({e->id, e->reference, tokenizer.decode(found.tokens), found.tokens, found.rows});
+        }
+    });
+    return answers;
+}
+
+namespace {
+
+Evaluation score(std::vector<Answer> answers) {
     Evaluation e;
-    e.answers = answer(model, tokenizer, examples, options);
+    e.answers = std::move(answers);
     for (const Answer& a : e.answers) {
         e.rates.add(a.reference, a.text);
         e.exact += normalize_english(a.reference) == normalize_english(a.text);
     }
     return e;
+}
+
+}  // namespace
+
+Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
+                    const AnswerOptions& options) {
+    return score(answer(model, tokenizer, examples, options));
+}
+
+Evaluation evaluate_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
+                           std::span<const SpeechExample* const> examples) {
+    return score(answer_by_ctc(model, tokenizer, examples));
 }
 
 double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> examples, int64_t batch) {

@@ -12,6 +12,7 @@ namespace wavllm {
 struct Answer {
     std::string id, reference, text;
     std::vector<int32_t> tokens;
+    std::vector<int64_t> rows{};  ///< of the CTC head: the row of speech in which each token begins
 };
 
 struct Evaluation {
@@ -34,6 +35,11 @@ std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
                            std::span<const SpeechExample* const> examples, const AnswerOptions& options);
 Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
                     const AnswerOptions& options);
+/// The same from the CTC head alone: one pass of the adapter, no LLM. Throws UsageError if the model has no such head.
+std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
+                                  std::span<const SpeechExample* const> examples, int64_t batch = 16);
+Evaluation evaluate_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
+                           std::span<const SpeechExample* const> examples);
 /// Mean cross-entropy per target token over the examples, without dropout.
 double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> examples, int64_t batch = 16);
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "autograd/ops/rows.h"
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
+#include "kernels/common/simd.h"
 
 namespace wavllm {
 
@@ -25,7 +27,15 @@ Tensor last_rows(std::span<const int64_t> borders) {
 }  // namespace
 
 int32_t argmax(const float* values, int64_t n) {
-    return static_cast<int32_t>(std::max_element(values, values + n) - values);
+    using namespace kernels;
+    // the largest first, then where it stands: both without a branch an element
+    vf top = broadcast(-std::numeric_limits<float>::infinity());
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) top = vmax(load(values + i), top);
+    float largest = max(top);
+    for (; i < n; ++i) largest = std::max(largest, values[i]);
+    const float* found = std::find(values, values + n, largest);
+    return found == values + n ? 0 : static_cast<int32_t>(found - values);
 }
 
 double log_softmax_at(const float* values, int64_t n, int64_t index) {

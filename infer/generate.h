@@ -33,7 +33,7 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
 std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders,
                                        const GenerateOptions& options);
 
-/// Index of the largest of n values, the first one if several are equal.
+/// Index of the largest of n values, the first one if several are equal; NaN is never the largest, 0 if there is none.
 int32_t argmax(const float* values, int64_t n);
 /// log softmax(values)[index], in double.
 double log_softmax_at(const float* values, int64_t n, int64_t index);

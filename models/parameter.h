@@ -1,17 +1,22 @@
 #pragma once
 // Trainable parameters by name, in a fixed order: what optimisers, checkpoints, reports and gradient checks walk over.
 
+#include <array>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
 
 namespace wavllm {
 
+/// Groups that learning rates, freezing and reports speak of.
+inline constexpr std::array<std::string_view, 3> kParameterGroups{"adapter", "lora", "ctc"};
+
 struct Parameter {
     std::string name;          ///< as in a released checkpoint where it has one
     Tensor tensor;             ///< shares storage and gradient slot with the module's own
-    std::string group;         ///< "adapter" or "lora": learning rates are set by group
+    std::string group;         ///< one of kParameterGroups
     bool may_be_zero = false;  ///< an exactly zero gradient is expected (LoRA's A while B is zero)
 };
 

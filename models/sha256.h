@@ -1,31 +1,14 @@
 #pragma once
-// SHA-256 (FIPS 180-4), by OpenSSL.
+// SHA-256 of files; of bytes: data/sha256.h.
 
-#include <cstddef>
 #include <filesystem>
-#include <memory>
-#include <span>
 #include <string>
+
+#include "data/sha256.h"
 
 namespace wavllm {
 
-/// The digest of bytes that come in pieces, as 64 lower-case hexadecimal digits.
-class Sha256 {
-public:
-    Sha256();
-    void update(std::span<const std::byte> bytes);
-    /// To be called once, last.
-    std::string hex();
-
-private:
-    struct Free {
-        void operator()(void* context) const;
-    };
-    std::unique_ptr<void, Free> context_;
-};
-
-std::string sha256_bytes(std::span<const std::byte> bytes);
-/// Throws FileError if the file cannot be read.
+/// The digest of a file's bytes, as 64 lower-case hexadecimal digits. Throws FileError if the file cannot be read.
 std::string sha256_file(const std::filesystem::path& path);
 
 }  // namespace wavllm

@@ -79,16 +79,23 @@ Tensor Weights::f32(const std::string& name, const Shape& shape) const {
 PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
     const int64_t each = out / static_cast<int64_t>(names.size());
     if (names.size() == 1) return PackedWeight::pack(stored(*names.begin(), {out, in}), panels);
+    std::vector<Tensor> parts;
+    for (const std::string& name : names) parts.push_back(stored(name, {each, in}));
+    // As stored where all are stored alike, else in f32.
+    const bool alike =
+        std::all_of(parts.begin(), parts.end(), [&](const Tensor& t) { return t.dtype() == parts[0].dtype(); });
     Tensor all;
     {
         PurposeScope scope(Purpose::workspace);
-        all = Tensor::empty({out, in});
+        all = Tensor::empty({out, in}, alike ? parts[0].dtype() : DType::f32);
     }
-    int64_t row = 0;
-    for (const std::string& name : names) {
-        const Tensor part = stored(name, {each, in});
-        dequantize(part.dtype(), part.raw(), all.mutable_data<float>() + row * in, static_cast<size_t>(each * in));
-        row += each;
+    auto* to = static_cast<char*>(all.mutable_raw());
+    for (const Tensor& part : parts) {
+        if (alike)
+            std::memcpy(to, part.raw(), part.bytes());
+        else
+            dequantize(part.dtype(), part.raw(), reinterpret_cast<float*>(to), static_cast<size_t>(each * in));
+        to += all.bytes() / parts.size();
     }
     all.set_label(prefix_ + *names.begin());
     return PackedWeight::pack(all, panels);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -36,6 +37,14 @@ void remove_leftovers(const fs::path& path) {
     }
 }
 
+/// Locks a new temporary file. False if it was removed before that; true on a file system without locks.
+bool lock(int fd) {
+    while (::flock(fd, LOCK_EX) != 0)
+        if (errno != EINTR) return true;
+    struct stat facts {};
+    return ::fstat(fd, &facts) != 0 || facts.st_nlink > 0;
+}
+
 std::string free_space_hint(const fs::path& folder) {
     struct statvfs disk {};
     if (::statvfs(folder.c_str(), &disk) != 0) return "";
@@ -45,7 +54,7 @@ std::string free_space_hint(const fs::path& folder) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(fs::path path, Durability durability) : path_(std::move(path)), durability_(durability) {
     if (!path_.has_filename()) throw FileError("cannot write {}: it names a folder, not a file", path_.string());
     remove_leftovers(path_);
     static std::atomic<uint64_t> counter{0};
@@ -58,8 +67,12 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
             temporary_.clear();
             fail("create", error);
         }
+        // until it is locked, another writer of the same path may have taken it for a leftover
+        if (fd_ >= 0 && !lock(fd_)) {
+            ::close(fd_);
+            fd_ = -1;
+        }
     }
-    ::flock(fd_, LOCK_EX | LOCK_NB);
 }
 
 AtomicFile::~AtomicFile() {
@@ -112,11 +125,12 @@ void AtomicFile::commit() {
     if (fd_ < 0) throw FileError("cannot write {}: it was already committed or has failed", path_.string());
     flush(std::as_bytes(std::span(pending_)));
     pending_.clear();
-    if (::fsync(fd_) != 0) fail("write", errno);
+    if (durability_ == Durability::power_cut && ::fsync(fd_) != 0) fail("write", errno);
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("replace", errno);
     temporary_.clear();
     ::close(fd_);
     fd_ = -1;
+    if (durability_ == Durability::process) return;
     const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) return;  // a folder one may write to but not read: the rename stands all the same
     const int failed = ::fsync(folder) == 0 ? 0 : errno;

@@ -1,5 +1,6 @@
 #include "train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/tape.h"
@@ -7,61 +8,80 @@
 
 namespace wavllm {
 
-Optimizer::Optimizer(Parameters parameters, OptimizerConfig config)
+namespace {
+
+size_t group_of(const Parameter& p) {
+    const auto at = std::find(kParameterGroups.begin(), kParameterGroups.end(), p.group);
+    if (at == kParameterGroups.end())
+        throw UsageError("optimizer: parameter \"{}\" is in group \"{}\"; learning rates exist for {}", p.name, p.group,
+                         fmt::join(kParameterGroups, ", "));
+    return static_cast<size_t>(at - kParameterGroups.begin());
+}
+
+}  // namespace
+
+Optimizer::Optimizer(Parameters parameters, OptimizerConfig config, const GroupSettings& settings)
     : parameters_(std::move(parameters)), config_(config) {
-    for (const Parameter& p : parameters_)
-        if (p.group != "adapter" && p.group != "lora")
-            throw UsageError(
-                "optimizer: parameter \"{}\" is in group \"{}\"; learning rates exist for adapter and lora", p.name,
-                p.group);
     PurposeScope scope(Purpose::optimizer);
     for (const Parameter& p : parameters_) {
+        entries_.push_back({group_of(p), p.group == "adapter" && p.tensor.rank() >= 2});
         m_.push_back(Tensor::zeros(p.tensor.shape()));
         v_.push_back(Tensor::zeros(p.tensor.shape()));
     }
+    configure(settings);
+}
+
+void Optimizer::configure(const GroupSettings& settings) {
+    settings_ = settings;
+    for (size_t i = 0; i < parameters_.size(); ++i) set_frozen(parameters_[i].tensor, !setting(i).trained);
 }
 
 GradientNorms Optimizer::norms(int64_t step) const {
     GradientNorms norms;
-    double adapter = 0, lora = 0;
-    for (const Parameter& p : parameters_) {
-        const Tensor g = grad(p.tensor);
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+        if (!setting(i).trained) continue;
+        const Parameter& p = parameters_[i];
         if (!gradient_arrived(p.tensor))
             throw TrainingError(
                 "train: parameter \"{}\" received no gradient in step {}; it is trainable but does not reach the "
                 "loss; freeze it or use it",
                 p.name, step);
-        const double squares = kernels::sum_of_squares(g);
+        const double squares = kernels::sum_of_squares(grad(p.tensor));
         norms.finite = norms.finite && std::isfinite(squares);
-        // LoRA's A gets none in the first step, while B is zero
-        if (squares == 0 && !(p.may_be_zero && step == 0))
+        // LoRA's A gets none in its first step, while B is zero
+        if (squares == 0 && !(p.may_be_zero && setting(i).updates == 0))
             throw TrainingError(
                 "train: the gradient of parameter \"{}\" is exactly zero in step {}; something cuts it off from "
                 "the loss",
                 p.name, step);
-        (p.group == "lora" ? lora : adapter) += squares;
+        norms.groups[entries_[i].group] += squares;
     }
-    norms.adapter = std::sqrt(adapter);
-    norms.lora = std::sqrt(lora);
-    norms.total = std::sqrt(adapter + lora);
+    double sum = 0;
+    for (double& squares : norms.groups) {
+        sum += squares;
+        squares = std::sqrt(squares);
+    }
+    norms.total = std::sqrt(sum);
     return norms;
 }
 
-void Optimizer::update(int64_t step, double factor, const GradientNorms& norms) {
+void Optimizer::update(double factor, const GradientNorms& norms) {
     const double clip = config_.clip_norm > 0 && norms.total > config_.clip_norm ? config_.clip_norm / norms.total : 1;
     for (size_t i = 0; i < parameters_.size(); ++i) {
-        Parameter& p = parameters_[i];
+        const GroupSetting& group = setting(i);
+        if (!group.trained) continue;
         AdamConfig adam = config_.adam;
-        if (p.group != "adapter" || p.tensor.rank() < 2) adam.weight_decay = 0;
-        const double rate = (p.group == "lora" ? config_.lora_rate : config_.adapter_rate) * factor;
-        kernels::adam_step(p.tensor, grad(p.tensor), m_[i], v_[i], adam, static_cast<float>(rate), step + 1,
-                           static_cast<float>(clip));
+        if (!entries_[i].decays) adam.weight_decay = 0;
+        kernels::adam_step(parameters_[i].tensor, grad(parameters_[i].tensor), m_[i], v_[i], adam,
+                           static_cast<float>(group.rate * factor), group.updates + 1, static_cast<float>(clip));
     }
+    for (GroupSetting& group : settings_) group.updates += group.trained;
     zero_gradients();
 }
 
 void Optimizer::zero_gradients() {
-    for (const Parameter& p : parameters_) zero_grad(p.tensor, true);
+    for (size_t i = 0; i < parameters_.size(); ++i)
+        if (setting(i).trained) zero_grad(parameters_[i].tensor, true);
 }
 
 }  // namespace wavllm

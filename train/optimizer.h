@@ -1,21 +1,29 @@
 #pragma once
-#include <map>
+#include <array>
 
 #include "kernels/adam/adam.h"
 #include "models/parameter.h"
 
 namespace wavllm {
 
+/// How a group of parameters is trained from now on.
+struct GroupSetting {
+    bool trained = true;
+    double rate = 1e-3;   ///< peak learning rate
+    int64_t updates = 0;  ///< it had so far: Adam's bias correction counts them
+};
+
+/// By group, in the order of kParameterGroups.
+using GroupSettings = std::array<GroupSetting, kParameterGroups.size()>;
+
 struct OptimizerConfig {
     AdamConfig adam{0.9, 0.98, 1e-8, 0};
-    double adapter_rate = 1e-3, lora_rate = 5e-4;  ///< peak rates by group
-    double clip_norm = 1.0;                        ///< of all gradients together; 0: none
+    double clip_norm = 1.0;  ///< of all gradients together; 0: none
 };
 
 struct GradientNorms {
-    double total = 0;  ///< before clipping
-    double adapter = 0;
-    double lora = 0;
+    double total = 0;                                      ///< before clipping
+    std::array<double, kParameterGroups.size()> groups{};  ///< each group alone; 0 where it is frozen
     bool finite = true;
 };
 
@@ -23,13 +31,15 @@ struct GradientNorms {
 /// only.
 class Optimizer {
 public:
-    Optimizer(Parameters parameters, OptimizerConfig config);
+    Optimizer(Parameters parameters, OptimizerConfig config, const GroupSettings& settings = {});
 
+    /// Which groups are trained, and how; the others are frozen: nothing is recorded for them, their moments stay.
+    void configure(const GroupSettings& settings);
     /// Reads the gradients that backward() left. Throws TrainingError naming a parameter that got none, or one that is
-    /// exactly zero everywhere though it is not declared so.
+    /// exactly zero everywhere though it is not declared so. step: for the message.
     GradientNorms norms(int64_t step) const;
-    /// Clips, updates, and zeroes the gradients. step counts from 0; factor: of the peak rates.
-    void update(int64_t step, double factor, const GradientNorms& norms);
+    /// Clips, updates, and zeroes the gradients. factor: of the peak rates.
+    void update(double factor, const GradientNorms& norms);
     void zero_gradients();
 
     const Parameters& parameters() const {
@@ -44,8 +54,18 @@ public:
     }
 
 private:
+    struct Entry {
+        size_t group;
+        bool decays;
+    };
+    const GroupSetting& setting(size_t i) const {
+        return settings_[entries_[i].group];
+    }
+
     Parameters parameters_;
+    std::vector<Entry> entries_;  // of each parameter
     OptimizerConfig config_;
+    GroupSettings settings_;
     std::vector<Tensor> m_, v_;
 };
 

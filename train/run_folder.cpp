@@ -7,6 +7,7 @@
 #include "models/checkpoint/checkpoint.h"
 #include "models/weights.h"
 #include "tensor/atomic_file.h"
+#include "train/record.h"
 
 namespace wavllm {
 
@@ -36,9 +37,11 @@ std::map<int64_t, fs::path> checkpoints_in(const fs::path& folder) {
     return found;
 }
 
-void copy_into(const Checkpoint& file, const std::string& name, Tensor& t) {
+/// convert: the file's may be of half the precision (train.adapter_dtype).
+void copy_into(const Checkpoint& file, const std::string& name, Tensor& t, bool convert = false) {
     const StoredTensor& s = file.at(name);
-    const Tensor stored = to_tensor(s);
+    Tensor stored = to_tensor(s);
+    if (convert && info(stored.dtype()).floating) stored = stored.to(t.dtype());
     if (stored.dtype() != t.dtype() || !(stored.shape() == t.shape()))
         throw FileError("{}: \"{}\" is {}, but this model's is {} {}", file.path().string(), name, stored.describe(),
                         t.shape().str(), wavllm::name(t.dtype()));
@@ -128,12 +131,20 @@ int64_t RunFolder::restore(Optimizer& optimizer) {
                             file->path().string(), file->tensors().size(), 3 * optimizer.parameters().size());
     }
     cut_metrics(path_ / "metrics.jsonl", steps_done);
+    cut_validations(*this, steps_done);
     return steps_done;
 }
 
 void RunFolder::save_adapter(const Parameters& parameters) const {
+    const DType dtype = preset_.train.adapter_dtype == "f16"    ? DType::f16
+                        : preset_.train.adapter_dtype == "bf16" ? DType::bf16
+                                                                : DType::f32;
+    std::vector<Tensor> converted;  // alive until they are written
     std::vector<TensorToStore> tensors;
-    for (const Parameter& p : parameters) tensors.push_back(to_store(p.name, p.tensor));
+    for (const Parameter& p : parameters) {
+        converted.push_back(p.tensor.detach().to(dtype));
+        tensors.push_back(to_store(p.name, converted.back()));
+    }
     write_safetensors(adapter_file(), tensors, {{"preset", preset_.to_json().dump()}});
 }
 
@@ -148,7 +159,7 @@ Preset adapter_preset(const fs::path& file) {
 
 void load_adapter(const fs::path& file, Parameters& parameters) {
     const auto checkpoint = open_checkpoint(file);
-    for (Parameter& p : parameters) copy_into(*checkpoint, p.name, p.tensor);
+    for (Parameter& p : parameters) copy_into(*checkpoint, p.name, p.tensor, true);
     if (checkpoint->tensors().size() != parameters.size())
         throw FileError("{}: {} tensors, but the model has {} parameters", file.string(), checkpoint->tensors().size(),
                         parameters.size());

@@ -66,4 +66,43 @@ std::vector<std::vector<size_t>> Sampler::epoch(uint32_t number) const {
     return batches;
 }
 
+MixedSampler::MixedSampler(std::vector<Set> sets, SamplerConfig config, double min_seconds, double max_seconds)
+    : seed_(config.seed) {
+    for (size_t i = 0; i < sets.size(); ++i) {
+        if (sets[i].share <= 0) continue;
+        std::vector<size_t> clips;
+        std::vector<double> seconds;
+        for (size_t c = 0; c < sets[i].seconds.size(); ++c) {
+            const double s = sets[i].seconds[c];
+            if (s < min_seconds || (max_seconds > 0 && s > max_seconds)) continue;
+            clips.push_back(c);
+            seconds.push_back(s);
+        }
+        if (clips.empty())
+            throw UsageError("sampler: set \"{}\" has no clip of {} to {} s; give it no share in this stage",
+                             sets[i].name, min_seconds, max_seconds > 0 ? fmt::format("{}", max_seconds) : "any");
+        SamplerConfig own = config;
+        own.seed += 7919 * i;  // two sets of equal lengths are not shuffled alike
+        sources_.push_back({i, sets[i].share, Sampler(std::move(seconds), own), std::move(clips)});
+        shares_ += sets[i].share;
+    }
+    if (sources_.empty()) throw UsageError("sampler: no training set has a share");
+    counts_.assign(sources_.size(), 0);
+}
+
+MixedSampler::Batch MixedSampler::batch(int64_t n) {
+    const Philox rng(seed_, "sampler.sets", 0);
+    while (static_cast<int64_t>(drawn_.size()) <= n) {
+        double at = rng.uniform(drawn_.size()) * shares_;
+        size_t source = 0;
+        while (source + 1 < sources_.size() && at >= sources_[source].share) at -= sources_[source++].share;
+        drawn_.emplace_back(source, counts_[source]++);
+    }
+    const auto& [source, number] = drawn_[static_cast<size_t>(n)];
+    Source& s = sources_[source];
+    current_.clear();
+    for (size_t clip : s.sampler.batch(number)) current_.push_back(s.clips[clip]);
+    return {s.set, &current_};
+}
+
 }  // namespace wavllm

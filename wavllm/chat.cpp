@@ -19,7 +19,7 @@ namespace wavllm {
 namespace {
 
 struct Options {
-    std::string model = "smollm2-135m-instruct-q4_1", prompt, system, panels = "f32";
+    std::string model = "smollm2-135m-instruct-q4_1", prompt, system, panels = "auto";
     int64_t max_tokens = 256, context = 2048;
     bool as_json = false;
 };
@@ -126,7 +126,7 @@ int chat(const Options& options) {
     if (options.max_tokens < 1) throw UsageError("--max-tokens {}: must be at least 1", options.max_tokens);
     if (options.context <= options.max_tokens)
         throw UsageError("--context {}: must be larger than --max-tokens {}", options.context, options.max_tokens);
-    const LanguageModel model = load_language_model(options.model, options.panels == "bf16" ? DType::bf16 : DType::f32);
+    const LanguageModel model = load_language_model(options.model, frozen_dtype(options.panels));
     Conversation conversation(model, options);
     const auto turn = [&](const std::string& text) {
         const Reply reply = conversation.say(text, options.as_json ? nullptr : stdout);
@@ -161,8 +161,9 @@ WAVLLM_COMMAND(chat, {"chat", "talk with a language model in text: one prompt, o
                           app.add_option("--system", o->system, "what stands before the conversation");
                           app.add_option("--max-tokens", o->max_tokens, "of a reply (256)");
                           app.add_option("--context", o->context, "tokens of the whole conversation (2048)");
-                          app.add_option("--panels", o->panels, "weights in f32, or bf16 for half the memory (f32)")
-                              ->check(CLI::IsMember({"f32", "bf16"}));
+                          app.add_option("--panels", o->panels,
+                                         "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                              ->check(CLI::IsMember({"auto", "f32", "bf16"}));
                           app.add_flag("--json", o->as_json, "one JSON object a reply, one line each");
                           return [o] { return chat(*o); };
                       }});

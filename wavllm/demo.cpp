@@ -18,7 +18,7 @@ struct Options {
     std::string out = "runs/demo";
     int64_t steps = 80;
     int64_t sentences = 12;
-    bool fresh = false;
+    bool fresh = false, no_cache = false;
 };
 
 constexpr double kGoal = 0.95;  // of the digits of speakers it never heard
@@ -84,14 +84,15 @@ int demo(const Options& o) {
     transcribe_sentences(home / "samples" / "sentences.tsv", o.sentences);
 
     heading(watch, "Spoken digits: recordings of 4 speakers to learn from, 2 other speakers to be tested on");
-    const auto test_set = load_with_progress(system, home / preset.data.test, "test clips");
-    const auto valid_set = load_with_progress(system, home / preset.data.valid, "validation clips");
+    const auto cache = feature_cache(system, o.no_cache);
+    const auto test_set = load_with_progress(system, cache.get(), home / preset.data.test.front().second, "test clips");
+    const auto valid_sets = load_sets(system, cache.get(), preset.data.valid, home, "validation clips");
     std::printf("  before training, on a speaker it will never hear in training:\n");
     const Evaluation before = ask(system, test_set);
-    const auto train_set = load_with_progress(system, home / preset.data.train, "training clips");
+    const auto train_sets = load_sets(system, cache.get(), preset.data.train, home, "training clips");
 
     heading(watch, "Training");
-    const TrainReport report = train_run(system, train_set, valid_set, run);
+    const TrainReport report = train_run(system, train_sets, valid_sets, run);
     if (report.stopped) {
         std::printf("stopped after step %ld; `wavllm demo` goes on from there\n", report.steps_done);
         return 130;
@@ -101,7 +102,7 @@ int demo(const Options& o) {
     std::printf("  test speaker:\n");
     const Evaluation after = ask(system, test_set);
     std::printf("  validation speaker:\n");
-    const Evaluation other = ask(system, valid_set);
+    const Evaluation other = ask(system, valid_sets[0].examples);
     const double accuracy = static_cast<double>(after.exact + other.exact) /
                             static_cast<double>(after.answers.size() + other.answers.size());
     std::printf(
@@ -131,6 +132,7 @@ WAVLLM_COMMAND(demo, {"demo", "train on spoken digits for a few minutes, then he
                           app.add_option("--sentences", o->sentences, "sentences for Whisper to transcribe")
                               ->capture_default_str();
                           app.add_flag("--fresh", o->fresh, "start anew, even if the folder holds a run");
+                          add_no_cache(app, o->no_cache);
                           return [o] { return demo(*o); };
                       }});
 

@@ -5,7 +5,9 @@
 
 #include "data/progress.h"
 #include "tensor/atomic_file.h"
+#include "train/record.h"
 #include "wavllm/command.h"
+#include "wavllm/report/report.h"
 #include "wavllm/support/speech.h"
 
 namespace wavllm {
@@ -13,9 +15,9 @@ namespace wavllm {
 namespace {
 
 struct Options {
-    std::string run, adapter, manifest, out;
+    std::string run, adapter, manifest, out, head = "llm";
     int64_t batch = 16;
-    bool json = false;
+    bool json = false, no_cache = false;
 };
 
 nlohmann::ordered_json to_json(const ErrorCounts& c) {
@@ -26,21 +28,36 @@ nlohmann::ordered_json to_json(const ErrorCounts& c) {
             {"deletions", c.deletions}};
 }
 
+Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
+    if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
+    Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
+    Evaluation e = evaluate(*system.model, *system.tokenizer, pointers_to(examples),
+                            {.max_new_tokens = system.preset.data.max_new_tokens,
+                             .batch = o.batch,
+                             .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }});
+    bar.finish();
+    return e;
+}
+
 int eval(const Options& o) {
     if (o.run.empty() == o.adapter.empty()) throw UsageError("eval: give either --run FOLDER or --adapter FILE");
     const std::filesystem::path home = home_folder();
     const std::filesystem::path file =
         o.adapter.empty() ? RunFolder::open(o.run).adapter_file() : std::filesystem::path(o.adapter);
     const System system = load_adapter_system(file);
+    if (o.manifest.empty() && system.preset.data.test.empty())
+        throw UsageError("eval: the adapter's preset names no test set; give --manifest FILE");
     const std::filesystem::path manifest =
-        o.manifest.empty() ? home / system.preset.data.test : std::filesystem::path(o.manifest);
-    const auto examples = load_with_progress(system, manifest, "clips");
-    Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
-    const Evaluation e = evaluate(*system.model, *system.tokenizer, pointers_to(examples),
-                                  {.max_new_tokens = system.preset.data.max_new_tokens,
-                                   .batch = o.batch,
-                                   .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }});
-    bar.finish();
+        o.manifest.empty() ? home / system.preset.data.test.front().second : std::filesystem::path(o.manifest);
+    const auto cache = feature_cache(system, o.no_cache);
+    const auto examples = load_with_progress(system, cache.get(), manifest, "clips");
+    const Evaluation e = ask(system, examples, o);
+    if (!o.run.empty()) {
+        AnsweredSet answered{manifest.stem().string(), pointers_to(examples)};
+        (o.head == "ctc" ? answered.ctc : answered.llm) = &e;
+        record_evaluation(RunFolder::open(o.run), answered);
+        write_report(o.run);
+    }
     if (!o.out.empty()) {
         std::string lines;
         for (const Answer& a : e.answers)
@@ -50,6 +67,7 @@ int eval(const Options& o) {
     if (o.json) {
         const nlohmann::ordered_json j = {{"adapter", file.string()},
                                           {"manifest", manifest.string()},
+                                          {"head", o.head},
                                           {"clips", e.answers.size()},
                                           {"exact", e.exact},
                                           {"accuracy", e.accuracy()},
@@ -71,12 +89,16 @@ int eval(const Options& o) {
 WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter on a manifest",
                       "wavllm eval --run runs/small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
                           auto o = std::make_shared<Options>();
-                          app.add_option("--run", o->run, "folder of a run");
+                          app.add_option("--run", o->run, "folder of a run; the result joins its report");
                           app.add_option("--adapter", o->adapter, "an adapter.safetensors");
                           app.add_option("--manifest", o->manifest, "TSV or JSONL (default: data.test of the preset)");
                           app.add_option("--out", o->out, "write every answer here, one JSON object a line");
+                          app.add_option("--head", o->head, "llm, or ctc: the adapter's own cheap decoder")
+                              ->check(CLI::IsMember({"llm", "ctc"}))
+                              ->capture_default_str();
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
+                          add_no_cache(app, o->no_cache);
                           return [o] { return eval(*o); };
                       }});
 

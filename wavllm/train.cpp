@@ -15,7 +15,7 @@ namespace {
 struct Options {
     std::string preset = "small-digits", out;
     std::vector<std::string> set;
-    bool resume = false;
+    bool resume = false, plain = false, no_cache = false;
 };
 
 int train(const Options& o) {
@@ -27,23 +27,24 @@ int train(const Options& o) {
                 throw UsageError("--set cannot change a run that is resumed; its preset stands in config.json");
             return RunFolder::open(o.out);
         }
-        const Preset preset = load_preset(preset_path(o.preset, home), o.set);
+        Preset preset = load_preset(preset_path(o.preset, home), o.set);
+        if (o.plain) preset = plain_recipe(preset);
         return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
     }();
     System system = load_system(run.preset());
     const Preset& preset = run.preset();
-    const auto train_set = load_with_progress(system, home / preset.data.train, "training clips");
-    const auto valid_set = preset.data.valid.empty()
-                               ? std::vector<SpeechExample>()
-                               : load_with_progress(system, home / preset.data.valid, "validation clips");
-    const TrainReport report = train_run(system, train_set, valid_set, run);
+    const auto cache = feature_cache(system, o.no_cache);
+    if (preset.data.train.empty()) throw UsageError("train: the preset names no data.train; --set data.train=FILE");
+    const auto train_sets = load_sets(system, cache.get(), preset.data.train, home, "training clips");
+    const auto valid_sets = load_sets(system, cache.get(), preset.data.valid, home, "validation clips");
+    const TrainReport report = train_run(system, train_sets, valid_sets, run);
     if (report.stopped) {
         std::printf("stopped after step %ld; go on with: wavllm train --resume --out %s\n", report.steps_done,
                     run.path().c_str());
         return 130;
     }
-    std::printf("trained %ld steps; validation loss %.4f, %s\nadapter: %s\n", report.steps_done, report.validation_loss,
-                summary(report.validation).c_str(), run.adapter_file().c_str());
+    std::printf("trained %ld steps; validation: %s\nadapter: %s\nreport:  %s\n", report.steps_done,
+                summary(report.validations).c_str(), run.adapter_file().c_str(), (run.path() / "report.html").c_str());
     return 0;
 }
 
@@ -56,7 +57,10 @@ WAVLLM_COMMAND(train,
                     app.add_option("--preset", o->preset, "name in presets/, or a JSON file")->capture_default_str();
                     app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
                     app.add_option("--out", o->out, "folder of the run (default: runs/NAME-OF-PRESET)");
+                    app.add_flag("--plain", o->plain,
+                                 "the paper's recipe alone: one stage of cross-entropy, no CTC, masks or output norm");
                     app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
+                    add_no_cache(app, o->no_cache);
                     return [o] { return train(*o); };
                 }});
 

@@ -24,7 +24,7 @@ using nlohmann::ordered_json;
 
 struct Options {
     std::vector<std::string> files;
-    std::string model = "whisper-base", adapter, prompt, manifest, language = "en", panels = "f32";
+    std::string model = "whisper-base", adapter, prompt, manifest, language = "en", panels = "auto";
     int64_t batch = 8, max_tokens = 224;
     bool as_json = false;
 };
@@ -67,7 +67,7 @@ int transcribe_files(const Options& o) {
     // All files are read before the model is: a wrong one is reported at once.
     std::vector<Clip> clips;
     for (const std::string& file : o.files) clips.push_back({file, "", read_audio(file)});
-    const WhisperModel model = load_whisper_model(o.model, o.panels == "bf16" ? DType::bf16 : DType::f32);
+    const WhisperModel model = load_whisper_model(o.model, frozen_dtype(o.panels));
     const bool live = isatty(STDOUT_FILENO) != 0 && !o.as_json;
     for (const Clip& clip : clips) {
         const Stopwatch watch;
@@ -125,7 +125,7 @@ int transcribe_manifest(const Options& o) {
     check_audio_exists(rows);
     const std::vector<Clip> clips = read_clips(rows);
     if (clips.empty()) throw UsageError("{}: no row has speech", o.manifest);
-    const WhisperModel model = load_whisper_model(o.model, o.panels == "bf16" ? DType::bf16 : DType::f32);
+    const WhisperModel model = load_whisper_model(o.model, frozen_dtype(o.panels));
     ErrorRates rates;
     double audio = 0;
     bool any_reference = false;
@@ -221,8 +221,9 @@ WAVLLM_COMMAND(transcribe,
                     app.add_option("--language", o->language, "spoken language, Whisper's code (en)");
                     app.add_option("--batch", o->batch, "chunks decoded together (8)");
                     app.add_option("--max-tokens", o->max_tokens, "of a chunk of 30 s (224)");
-                    app.add_option("--panels", o->panels, "weights in f32, or bf16 for half the memory (f32)")
-                        ->check(CLI::IsMember({"f32", "bf16"}));
+                    app.add_option("--panels", o->panels,
+                                   "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                        ->check(CLI::IsMember({"auto", "f32", "bf16"}));
                     app.add_flag("--json", o->as_json, "one JSON object a line");
                     return [o] { return transcribe_command(*o); };
                 }});

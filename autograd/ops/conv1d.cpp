@@ -30,7 +30,8 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const
 DERIVATIVE(conv1d) {
     const ConvGeometry g{p.i("stride"), p.i("padding")};
     const Tensor borders = kernels::make_borders(p.list("lengths"));
-    return p.flag("packed") ? conv1d(in[0], borders, PackedConv::pack(in[1].detach()), in[2], g)
+    const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
+    return p.flag("packed") ? conv1d(in[0], borders, PackedConv::pack(in[1].detach(), dtype), in[2], g)
                             : conv1d(in[0], borders, in[1], in[2], g);
 }
 

@@ -20,7 +20,7 @@ namespace {
 Tensor composed(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b, const LoraScale& s,
                 const DropoutKey* drop) {
     const Tensor masked = drop ? dropout(x, *drop) : x;
-    const Tensor update = matmul(matmul(masked, a), b);
+    const Tensor update = matmul(matmul(masked, a, false, w.dtype()), b, false, w.dtype());
     return linear(x, w) + (s.r.defined() ? segment_scale(update, s.r, s.borders) : scale(update, s.s));
 }
 
@@ -51,7 +51,8 @@ DERIVATIVE(lora_linear) {
     const DropoutKey drop{p.f("dropout"), 7, 21, 3, keys};
     const LoraScale s =
         in.size() < 5 ? LoraScale{p.f("scale")} : LoraScale{1.0f, in[4], kernels::make_borders(p.list("lengths"))};
-    return lora_linear(in[0], PackedWeight::pack(in[1].detach()), in[2], in[3], s, &drop);
+    return lora_linear(in[0], PackedWeight::pack(in[1].detach(), p.flag("bf16") ? DType::bf16 : DType::f32), in[2],
+                       in[3], s, &drop);
 }
 
 }  // namespace wavllm

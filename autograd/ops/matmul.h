@@ -4,6 +4,6 @@
 namespace wavllm {
 
 /// Differentiable kernels::matmul (kernels/matmul/matmul.h).
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b = false);
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b = false, DType products = DType::f32);
 
 }  // namespace wavllm

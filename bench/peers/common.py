@@ -11,6 +11,18 @@ import time
 WARMUPS = 2
 
 
+def summary(seconds):
+    """The figures of a list of timings, and the peak memory of this process."""
+    return {
+        "median_s": round(statistics.median(seconds), 4),
+        "min_s": round(min(seconds), 4),
+        "max_s": round(max(seconds), 4),
+        "runs": len(seconds),
+        "samples_s": [round(s, 6) for s in seconds],
+        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
 def median_times(function, runs):
     """Seconds of `runs` calls after 2 that are not timed, and the peak memory of this process."""
     for _ in range(WARMUPS):
@@ -20,13 +32,7 @@ def median_times(function, runs):
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
-    return {
-        "median_s": round(statistics.median(seconds), 4),
-        "min_s": round(min(seconds), 4),
-        "max_s": round(max(seconds), 4),
-        "runs": runs,
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
+    return summary(seconds)
 
 
 def _worker(queue, measure, *arguments):

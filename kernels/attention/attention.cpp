@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/attention/attention_bf16.h"
 #include "kernels/attention/tile.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
@@ -162,6 +163,9 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
 
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
     const detail::AttentionSizes z = detail::attention_sizes("attention", q, k, v, layout);
+    if (layout.products == DType::bf16) return attention_bf16(q, k, v, layout, z);
+    if (layout.products != DType::f32)
+        throw DTypeError("attention: products can be in f32 or bf16, but not in {}", name(layout.products));
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}), Tensor::empty({q.dim(0), z.heads})};
     float *py = result.y.mutable_data<float>(), *plse = result.log_sum_exp.mutable_data<float>();
     const Packed packed(k, v, z);

@@ -17,6 +17,8 @@ struct AttentionLayout {
     Tensor q_borders, k_borders;
     AttentionMask mask = AttentionMask::full;
     float scale = 1;
+    /// f32, or bf16: the factors of all products, backward too, are rounded to it, everything else stays f32.
+    DType products = DType::f32;
 };
 
 namespace kernels {

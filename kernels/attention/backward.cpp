@@ -3,8 +3,7 @@
 
 #include <utility>
 
-#include "kernels/attention/attention.h"
-#include "kernels/attention/tile.h"
+#include "kernels/attention/attention_bf16.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
 
@@ -161,6 +160,23 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
             const int64_t sequence = item / z.heads, head = item % z.heads, queries = z.queries(sequence),
                           q0 = z.q_begin(sequence), k0 = z.k_begin(sequence), padded = z.padded,
                           padded_rows = round_up(queries, kBlock);
+            if (layout.products == DType::bf16) {
+                const int64_t group_head = z.kv_head(head), q_at = q0 * width + head * z.dh,
+                              k_at = k0 * width + head * z.dh;
+                attention_backward_bf16({.sequence = sequence,
+                                         .scale = layout.scale,
+                                         .q = head_rows(q, q0, head),
+                                         .k = head_rows(k, k0, group_head),
+                                         .v = head_rows(v, k0, group_head),
+                                         .dy = {pdy + q_at, width},
+                                         .y = {py + q_at, width},
+                                         .log_sum_exp = plse + q0 * z.heads + head,
+                                         .dq = want_dq ? pdq + q_at : nullptr,
+                                         .dk = want_dkv ? pdk + k_at : nullptr,
+                                         .dv = want_dkv ? pdv + k_at : nullptr},
+                                        z);
+                continue;
+            }
             Scratch s(padded_rows, padded);
             pack_rows(head_rows(q, q0, head), queries, padded_rows, z.dh, padded, layout.scale * kLog2E, s.q);
             const HeadRows dy_rows{pdy + q0 * width + head * z.dh, width}, y_rows{py + q0 * width + head * z.dh, width};

@@ -12,7 +12,8 @@ namespace {
 
 AttentionLayout layout_of(const Params& p) {
     return {kernels::make_borders(p.list("q_lengths")), kernels::make_borders(p.list("k_lengths")),
-            p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.f("scale")};
+            p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.f("scale"),
+            p.flag("bf16") ? DType::bf16 : DType::f32};
 }
 
 /// One row of one head, by the definition: all scores, softmax, weighted sum.
@@ -57,13 +58,14 @@ struct Sizes {
     int64_t heads, kv_heads, dh;
     bool causal = false, bench = false;
     double size = 1;  // of q and k
+    bool bf16 = false;
 };
 
 OpCase make_case(const char* name, const Sizes& z) {
     const int64_t tq = std::accumulate(z.q_lengths.begin(), z.q_lengths.end(), int64_t{0}),
                   tk = std::accumulate(z.k_lengths.begin(), z.k_lengths.end(), int64_t{0});
     const double dh = static_cast<double>(z.dh);
-    Params params{{"causal", z.causal}, {"scale", 1 / std::sqrt(dh)}};
+    Params params{{"causal", z.causal}, {"scale", 1 / std::sqrt(dh)}, {"bf16", z.bf16}};
     params.list("q_lengths", z.q_lengths).list("k_lengths", z.k_lengths);
     double pairs = 0;
     for (size_t s = 0; s < z.q_lengths.size(); ++s)
@@ -103,6 +105,29 @@ OP_CASES(attention) {
     one("causal, more queries than keys", {{9, 60}, {4, 50}, 2, 1, 8, true});
     one("large scores, one key decides", {{20}, {70}, 2, 2, 32, false, false, 4});
     op.cases.back().tolerance = op.cases.back().gradient_tolerance = 1e-4;  // rounding of scores of about 100
+    const auto in_bf16 = [&](const char* name, Sizes sizes) {
+        sizes.bf16 = true;
+        one(name, sizes);
+        OpCase& c = op.cases.back();
+        for (Tensor& t : c.inputs) t = t.to(DType::bf16).to(DType::f32);
+        // q times the scale, and p, are rounded by at most 2^-9 of themselves. A score of these inputs is then off by
+        // less than 2^-9 * 4 (four deviations of q.k), p by that part of itself, y by that part of sum p |v|: with the
+        // rounding of p, 5 * 2^-9 of what is at most about the largest |y|. In the gradients dy and ds are rounded too,
+        // and ds is p times a difference, dy.v - delta, about a third of its parts: three times as much.
+        c.tolerance = 5 * 0x1p-9;
+        c.gradient_tolerance = 15 * 0x1p-9;
+    };
+    in_bf16("bf16, one query, one key", {{1}, {1}, 1, 1, 8});
+    op.cases.back().differentiable = {false, false, true};
+    in_bf16("bf16, head dimension 3, causal", {{6}, {6}, 2, 1, 3, true});
+    in_bf16("bf16, head dimension 80", {{5}, {7}, 2, 2, 80});
+    in_bf16("bf16, head dimension 256", {{3}, {4}, 1, 1, 256, true});
+    in_bf16("bf16, several tiles and blocks", {{101}, {531}, 2, 1, 32});
+    in_bf16("bf16, several tiles and blocks, causal", {{300}, {300}, 2, 1, 16, true});
+    in_bf16("bf16, ragged, empty and single sequences", {{3, 0, 1, 50, 2}, {3, 0, 1, 50, 2}, 6, 2, 8, true});
+    in_bf16("bf16, cross attention, no keys or no queries", {{4, 2, 0, 7}, {60, 0, 5, 1}, 2, 2, 12});
+    in_bf16("bf16, causal, more queries than keys", {{9, 60}, {4, 50}, 2, 1, 8, true});
+    in_bf16("bf16, whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
     one("whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
     one("smollm2, 4 x 160, causal", {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
     one("7b, 512, causal", {{512}, {512}, 32, 32, 128, true, true});

@@ -8,7 +8,8 @@ OP_CASES(conv1d) {
     op.forward = [](Inputs in, const Params& p) {
         const ConvGeometry g{p.i("stride"), p.i("padding")};
         const Tensor borders = kernels::make_borders(p.list("lengths"));
-        return p.flag("packed") ? kernels::conv1d(in[0], borders, PackedConv::pack(in[1]), in[2], g)
+        const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
+        return p.flag("packed") ? kernels::conv1d(in[0], borders, PackedConv::pack(in[1], dtype), in[2], g)
                                 : kernels::conv1d(in[0], borders, in[1], in[2], g);
     };
     op.reference = [](Inputs64 in, const Params& p) {
@@ -53,6 +54,15 @@ OP_CASES(conv1d) {
     one("Whisper's second", {21}, 6, 9, 3, {{"stride", 2}, {"padding", 1}});
     one("several sequences", {7, 1, 2, 12}, 5, 6, 3, {{"stride", 2}, {"padding", 1}});
     one("packed", {9, 14}, 16, 40, 3, {{"stride", 2}, {"padding", 1}, {"packed", 1}});
+    const auto in_bf16 = [&](const char* name, std::vector<int64_t> lengths, int64_t in, int64_t out, int64_t stride) {
+        one(name, std::move(lengths), in, out, 3,
+            {{"stride", static_cast<double>(stride)}, {"padding", 1}, {"packed", 1}, {"bf16", 1}});
+        // inputs that are bf16 already: only dy is rounded, by at most 2^-9 of itself
+        for (Tensor& t : op.cases.back().inputs) t = t.to(DType::bf16).to(DType::f32);
+        op.cases.back().gradient_tolerance = 0x1p-9;
+    };
+    in_bf16("packed bf16", {9, 14}, 16, 40, 2);
+    in_bf16("packed bf16, odd channels", {5, 1, 8}, 5, 7, 1);
     one("no padding, long stride", {31, 10}, 3, 7, 10, {{"stride", 5}, {"padding", 0}});
     one("a sequence shorter than the kernel gives nothing", {2, 8}, 4, 3, 5, {{"stride", 1}, {"padding", 0}});
     one("3000x80x512", {3000}, 80, 512, 3, {{"stride", 1}, {"padding", 1}}, true);

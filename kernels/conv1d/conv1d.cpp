@@ -29,11 +29,11 @@ Tensor tap_major(const Tensor& w) {
 
 }  // namespace
 
-PackedConv PackedConv::pack(const Tensor& w) {
+PackedConv PackedConv::pack(const Tensor& w, DType panel_dtype) {
     const Tensor f32 = w.dtype() == DType::f32 ? w : w.to(DType::f32);
     Tensor m = tap_major(f32);
     m.set_label(w.label());
-    return {PackedWeight::pack(m), w.dim(2)};
+    return {PackedWeight::pack(m, panel_dtype), w.dim(2)};
 }
 
 namespace kernels {

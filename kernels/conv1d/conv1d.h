@@ -7,7 +7,7 @@ namespace wavllm {
 struct PackedConv {
     PackedWeight weight;
     int64_t taps = 0;
-    static PackedConv pack(const Tensor& w);
+    static PackedConv pack(const Tensor& w, DType panel_dtype = DType::f32);
 };
 
 /// stride and zero padding on both sides, in frames.

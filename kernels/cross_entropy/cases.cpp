@@ -22,9 +22,10 @@ Tensor ids(std::vector<int32_t> values) {
 
 // The mean over rows, as the autograd op gives it: inputs x, head, targets.
 OP_CASES(cross_entropy) {
-    op.forward = [](Inputs in, const Params&) {
+    op.forward = [](Inputs in, const Params& p) {
         const auto n = static_cast<double>(in[0].rows());
-        const Tensor losses = kernels::cross_entropy(in[0], PackedWeight::pack(in[1]), in[2], 1.0f, false).losses;
+        const PackedWeight head = PackedWeight::pack(in[1], p.flag("bf16") ? DType::bf16 : DType::f32);
+        const Tensor losses = kernels::cross_entropy(in[0], head, in[2], 1.0f, false).losses;
         double sum = 0;
         for (double l : losses.values()) sum += l;
         return Tensor::full({1}, sum / n);
@@ -54,7 +55,21 @@ OP_CASES(cross_entropy) {
     one("vocabulary no multiple of anything", 5, 33, 1037, 0.3);
     one("confident rows", 6, 16, 40, 8);
     op.cases.back().gradient_tolerance = 1e-4;  // the gradient of a confident row is a small difference
+    const auto in_bf16 = [&](const char* name, int64_t n, int64_t d, int64_t v, double scale) {
+        // x and head are bf16 already, so losses are as near as in f32; of the gradient each softmax(z) - onehot is
+        // rounded by at most 2^-9 of itself
+        one(name, n, d, v, scale);
+        for (Tensor& t : op.cases.back().inputs)
+            if (t.dtype() == DType::f32) t = t.to(DType::bf16).to(DType::f32);
+        op.cases.back().params = {{"bf16", 1}};
+        op.cases.back().gradient_tolerance = 0x1p-8;
+    };
+    in_bf16("bf16, one row, two classes", 1, 8, 2, 0.5);
+    in_bf16("bf16, several chunks of rows", 130, 13, 50, 0.5);
+    in_bf16("bf16, vocabulary no multiple of anything", 5, 33, 1037, 0.3);
     one("160x576x49152", 160, 576, 49152, 0.05, true);
+    one("160x576x49152 bf16", 160, 576, 49152, 0.05, true);
+    op.cases.back().params = {{"bf16", 1}};
 }
 
 OP_CASES(cross_entropy_logits) {

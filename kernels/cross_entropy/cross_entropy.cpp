@@ -2,6 +2,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/common/simd.h"
+#include "kernels/gemm/gemm_bf16.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -9,6 +10,7 @@ namespace wavllm::kernels {
 namespace {
 
 constexpr int64_t kRowsAtOnce = 56;  // logits of SmolLM2 (49152 tokens): 11 MB
+constexpr int64_t kLogitAlign = 32;  // a row of logits has room for its gradient in bf16, zeros up to a multiple of 32
 
 void expect_targets(const Tensor& targets, int64_t rows, int64_t vocabulary) {
     expect("cross_entropy", "targets", targets, {rows}, DType::i32);
@@ -64,22 +66,30 @@ RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor&
                          x.describe());
     expect_targets(targets, rows, vocabulary);
     RowLosses result{Tensor::empty({rows}), want_dx ? Tensor::empty(x.shape()) : Tensor()};
-    Tensor logits = workspace({std::min(rows, kRowsAtOnce), vocabulary});
+    const int64_t stride = (vocabulary + kLogitAlign - 1) / kLogitAlign * kLogitAlign;
+    const bool in_bf16 = head.dtype() == DType::bf16;
+    Tensor logits = workspace({std::min(rows, kRowsAtOnce), stride});
     float *z = logits.mutable_data<float>(), *losses = result.losses.mutable_data<float>();
     float* dx = want_dx ? result.dx.mutable_data<float>() : nullptr;
     const int32_t* t = targets.data<int32_t>();
     for (int64_t r0 = 0; r0 < rows; r0 += kRowsAtOnce) {
         const int64_t n = std::min(kRowsAtOnce, rows - r0);
-        gemm(n, x.data<float>() + r0 * d, d, head.panels(), z, vocabulary);
+        gemm(n, x.data<float>() + r0 * d, d, head.panels(), z, stride);
         parallel_for(n, 1, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i) {
-                float* row = z + i * vocabulary;
+                float* row = z + i * stride;
                 const LogSum l = log_sum(row, vocabulary);
                 losses[r0 + i] = l.max - row[t[r0 + i]] + l.log_sum;
-                if (want_dx) softmax_minus_onehot(row, row, vocabulary, l, t[r0 + i], scale);
+                if (!want_dx) continue;
+                softmax_minus_onehot(row, row, vocabulary, l, t[r0 + i], scale);
+                // the factor of the next product, written over what it is made of: it takes half the room
+                if (in_bf16) pack_bf16_row(row, vocabulary, reinterpret_cast<bf16*>(row));
             }
         });
-        if (want_dx) gemm_transposed(n, z, vocabulary, head.panels(), dx + r0 * d, d);
+        if (want_dx && in_bf16)
+            gemm_transposed_bf16(n, {reinterpret_cast<const bf16*>(z), 2 * stride}, head.panels(), dx + r0 * d, d);
+        else if (want_dx)
+            gemm_transposed(n, z, stride, head.panels(), dx + r0 * d, d);
     }
     return result;
 }

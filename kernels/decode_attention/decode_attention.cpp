@@ -14,7 +14,6 @@ using namespace attention_tile;
 namespace {
 
 constexpr int64_t kChunk = 128;  // keys
-constexpr int64_t kRun = 32;     // query heads done together
 
 /// The keys or the values of one chunk of one request: row j of kv head g at p + j * key + g * head.
 struct Rows {
@@ -56,24 +55,48 @@ WAVLLM_INLINE vf sums_of(vf (&v)[kLanes]) {
     return fold1(v[0], v[1]);
 }
 
-// Memory sets the pace, and it is fastest when read straight on: so keys are outside and heads inside in both loops.
+/// Calls f(integral_constant<V>) with V vectors in a head of the usual sizes, whose loops then unroll into registers,
+/// else with 0. The order of every sum is the same.
+template <class F>
+void with_vectors(int64_t dh, F&& f) {
+    switch (dh) {
+        case 32: return f(std::integral_constant<int, 2>{});
+        case 64: return f(std::integral_constant<int, 4>{});
+        case 128: return f(std::integral_constant<int, 8>{});
+        default: return f(std::integral_constant<int, 0>{});
+    }
+}
 
-/// scores[h, j] = q_h . k_j for heads [first, end). q: [heads, padded], zeros behind dh; scores: [heads, kChunk].
-void dot_products(const float* q, const Rows& k, int64_t first, int64_t end, int64_t group, int64_t dh, int64_t padded,
-                  float* scores) {
+/// The lanes of q . k, summed over the vectors of a head one after the other.
+template <int V>
+WAVLLM_INLINE vf dot_lanes(const float* q, const float* k, int64_t dh) {
+    vf acc{};
+    if constexpr (V > 0) {
+#pragma GCC unroll 8
+        for (int d = 0; d < V; ++d) acc = fma(load(q + d * kLanes), load(k + d * kLanes), acc);
+    } else {
+        for_lanes(dh, [&](int64_t d, auto n) { acc = fma(load(q + d), load(k + d, n), acc); });
+    }
+    return acc;
+}
+
+/// scores[h, j] = q_h . k_j for heads [first, end) of one kv head. q: [heads, padded], zeros behind dh; scores:
+/// [heads, kChunk]. 16 keys stay in L1 while the heads pass by.
+template <int V>
+void dot_products(const float* q, const Rows& k, int64_t kv_head, int64_t first, int64_t end, int64_t dh,
+                  int64_t padded, float* scores) {
     for (int64_t j = 0; j < k.count; j += kLanes) {
-        vf partial[kRun][kLanes];
         const int64_t keys = std::min<int64_t>(kLanes, k.count - j);
-        for (int64_t i = 0; i < keys; ++i)
-            for (int64_t h = first; h < end; ++h) {
-                const float* row = k.p + (j + i) * k.key + h / group * k.head;
-                vf acc{};
-                for_lanes(dh, [&](int64_t d, auto n) { acc = fma(load(q + h * padded + d), load(row + d, n), acc); });
-                partial[h - first][i] = acc;
-            }
+        const float* rows = k.p + j * k.key + kv_head * k.head;
         for (int64_t h = first; h < end; ++h) {
-            for (int64_t i = keys; i < kLanes; ++i) partial[h - first][i] = vf{};
-            store(scores + h * kChunk + j, sums_of(partial[h - first]));
+            vf partial[kLanes];
+            if (keys == kLanes) {
+                for (int64_t i = 0; i < kLanes; ++i) partial[i] = dot_lanes<V>(q + h * padded, rows + i * k.key, dh);
+            } else {
+                for (int64_t i = 0; i < kLanes; ++i)
+                    partial[i] = i < keys ? dot_lanes<V>(q + h * padded, rows + i * k.key, dh) : vf{};
+            }
+            store(scores + h * kChunk + j, sums_of(partial));
         }
     }
 }
@@ -92,33 +115,42 @@ std::pair<float, float> exponentiate(float* scores, int64_t n) {
     return {maximum, sum(total)};
 }
 
-/// y[h, :] += p[h, j] v_j for `keys` keys from j, one after the other, and all heads.
-template <int64_t keys>
-void add_weighted(const float* p, const Rows& v, int64_t j, int64_t heads, int64_t group, int64_t dh, int64_t padded,
-                  float* y) {
-    for (int64_t h = 0; h < heads; ++h) {
-        const float* row = v.p + j * v.key + h / group * v.head;
-        vf weights[keys];
-        for (int64_t i = 0; i < keys; ++i) weights[i] = broadcast(p[h * kChunk + j + i]);
-        for_lanes(dh, [&](int64_t d, auto n) {
-            vf sums = load(y + h * padded + d);
-            for (int64_t i = 0; i < keys; ++i) sums = fma(weights[i], load(row + i * v.key + d, n), sums);
-            store(y + h * padded + d, sums);
-        });
+/// y[h, :] = sum over j of p[h, j] v_j, one key after the other, for heads [first, end) of one kv head.
+template <int V>
+void weighted_sums(const float* p, const Rows& v, int64_t kv_head, int64_t first, int64_t end, int64_t dh,
+                   int64_t padded, float* y) {
+    const float* rows = v.p + kv_head * v.head;
+    for (int64_t h = first; h < end; ++h) {
+        const float* weights = p + h * kChunk;
+        if constexpr (V > 0) {
+            vf sums[V] = {};
+            for (int64_t j = 0; j < v.count; ++j) {
+                const vf w = broadcast(weights[j]);
+#pragma GCC unroll 8
+                for (int d = 0; d < V; ++d) sums[d] = fma(w, load(rows + j * v.key + d * kLanes), sums[d]);
+            }
+            for (int d = 0; d < V; ++d) store(y + h * padded + d * kLanes, sums[d]);
+        } else {
+            for_lanes(dh, [&](int64_t d, auto n) {
+                vf sums{};
+                for (int64_t j = 0; j < v.count; ++j)
+                    sums = fma(broadcast(weights[j]), load(rows + j * v.key + d, n), sums);
+                store(y + h * padded + d, sums);
+            });
+        }
     }
 }
 
-/// One chunk of one request, all heads. y: [heads, padded]; statistics: maximum and sum of each head.
-void attend_chunk(const float* q, const Rows& k, const Rows& v, int64_t heads, int64_t group, int64_t dh,
+/// One chunk of one request, heads [first, end) of one kv head. y: [heads, padded]; statistics: maximum and sum of each
+/// head.
+void attend_chunk(const float* q, const Rows& k, const Rows& v, int64_t kv_head, int64_t first, int64_t end, int64_t dh,
                   int64_t padded, float* scores, float* y, float* statistics) {
-    for (int64_t h = 0; h < heads; h += kRun)
-        dot_products(q, k, h, std::min(heads, h + kRun), group, dh, padded, scores);
-    for (int64_t h = 0; h < heads; ++h)
-        std::tie(statistics[2 * h], statistics[2 * h + 1]) = exponentiate(scores + h * kChunk, k.count);
-    std::fill(y, y + heads * padded, 0.0f);
-    int64_t j = 0;
-    for (; j + 4 <= v.count; j += 4) add_weighted<4>(scores, v, j, heads, group, dh, padded, y);
-    for (; j < v.count; ++j) add_weighted<1>(scores, v, j, heads, group, dh, padded, y);
+    with_vectors(dh, [&](auto vectors) {
+        dot_products<vectors()>(q, k, kv_head, first, end, dh, padded, scores);
+        for (int64_t h = first; h < end; ++h)
+            std::tie(statistics[2 * h], statistics[2 * h + 1]) = exponentiate(scores + h * kChunk, k.count);
+        weighted_sums<vectors()>(scores, v, kv_head, first, end, dh, padded, y);
+    });
 }
 
 void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lengths) {
@@ -164,13 +196,16 @@ Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_
     for (int64_t b = 0; b < requests; ++b)
         pack_rows({q.data<float>() + b * q.stride(0), q.stride(1)}, heads, heads, dh, padded, scale * kLog2E,
                   pq + b * heads * padded);
-    parallel_for(requests * chunks, 1, [&](int64_t begin, int64_t end) {
+    // An item is a chunk and a kv head; short chunks go to one thread together.
+    const int64_t kv_heads = heads / group, each = longest <= kChunk / 2 ? kv_heads : 1;
+    parallel_for(requests * chunks * kv_heads, each, [&](int64_t begin, int64_t end) {
         for (int64_t item = begin; item < end; ++item) {
-            const int64_t b = item / chunks, first = item % chunks * kChunk, keys = std::min(kChunk, n[b] - first);
+            const int64_t part = item / kv_heads, head = item % kv_heads;
+            const int64_t b = part / chunks, first = part % chunks * kChunk, keys = std::min(kChunk, n[b] - first);
             if (keys <= 0) continue;
-            attend_chunk(pq + b * heads * padded, Rows(k_cache, b, first, keys), Rows(v_cache, b, first, keys), heads,
-                         group, dh, padded, pscores + item * heads * kChunk, pp + item * heads * padded,
-                         ps + item * heads * 2);
+            attend_chunk(pq + b * heads * padded, Rows(k_cache, b, first, keys), Rows(v_cache, b, first, keys), head,
+                         head * group, (head + 1) * group, dh, padded, pscores + part * heads * kChunk,
+                         pp + part * heads * padded, ps + part * heads * 2);
         }
     });
     Tensor result = Tensor::empty({requests, heads * dh});

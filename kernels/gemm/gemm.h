@@ -6,8 +6,9 @@
 // count, and a sum that is continued (accumulate) gives the bits of the sum made in one go.
 //
 // B is read from panels: 32 columns side by side, k after k, so that the inner loop streams. Frozen weights are packed
-// once at load, in f32 or in bf16 (half the bytes, products still in f32). The same panels serve the backward pass: see
-// gemm_transposed.
+// once at load, in f32 or in bf16 (half the bytes; the left factor is then rounded to bf16 too, see gemm_bf16.h), or stay
+// in the 4- or 8-bit blocks of their file and become bf16 on the way (gemm_blocks.h). The same panels serve the backward
+// pass: see gemm_transposed.
 
 #include "tensor/tensor.h"
 
@@ -15,15 +16,16 @@ namespace wavllm::kernels {
 
 inline constexpr int64_t kPanel = 32;  ///< columns of a panel
 
-/// A matrix B [K, N] in panels: element (k, n) stands at [n / 32][k][n % 32]; columns beyond N are zero.
+/// A matrix B [K, N] in panels: element (k, n) stands at [n / 32][k][n % 32] in f32, in pairs along k in bf16 (see
+/// gemm_bf16.h); columns beyond N are zero.
 struct Panels {
     const void* data;
-    DType dtype;  ///< f32 or bf16
+    DType dtype;  ///< f32, bf16, q4_1 or q8_0
     int64_t k, n;
 };
 
-/// Elements of the panels of a [K, N] matrix.
-int64_t panel_elements(int64_t k, int64_t n);
+/// Elements of the panels of a [K, N] matrix. Throws DTypeError for a dtype that panels cannot have.
+int64_t panel_elements(int64_t k, int64_t n, DType dtype = DType::f32);
 /// Packs B[k][n] = source[k * stride + n] (f32).
 Panels pack_columns(const float* source, int64_t stride, int64_t k, int64_t n, float* panels);
 /// Packs B[k][n] = source[n * stride + k]: the rows of a weight [N, K] become columns.

@@ -31,9 +31,13 @@ OP_CASES(linear) {
                          DType dtype = DType::f32) {
         const int64_t k = x.last();
         std::vector<Tensor> inputs = {random(x), random({n, k}, 1 / std::sqrt(static_cast<double>(k))).to(dtype)};
+        if (params.flag("bf16")) inputs[0] = inputs[0].to(DType::bf16).to(DType::f32);
         if (bias) inputs.push_back(random({n}));
         std::vector<bool> differentiable = {true, dtype == DType::f32 && !params.flag("packed"), bias};
         op.add({.name = name, .inputs = inputs, .params = params, .differentiable = differentiable});
+        // Where the inputs are bf16 already, only dy is rounded: each term of a gradient by at most 2^-9 of itself, and
+        // the terms' sizes add up to at most about four times the largest gradient here.
+        if (params.flag("bf16")) op.cases.back().gradient_tolerance = 0x1p-7;
     };
     one("1x1", {1, 1}, 1, {}, true);
     one("odd sizes", {5, 13}, 9, {}, true);
@@ -44,6 +48,10 @@ OP_CASES(linear) {
     one("packed", {17, 96}, 100, {{"packed", 1}}, true);
     one("packed, row distance of 4 KiB", {30, 1024}, 130, {{"packed", 1}}, false);
     one("packed bf16 weight", {17, 96}, 100, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
+    one("packed bf16, odd depth", {30, 77}, 65, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
+    one("packed bf16, one row, depth below a panel", {1, 3}, 40, {{"packed", 1}, {"bf16", 1}}, false, DType::bf16);
+    one("packed bf16, several slices", {15, 1700}, 33, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
+    one("packed bf16, no rows", {0, 8}, 4, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
     one("bf16 weight", {5, 64}, 40, {}, false, DType::bf16);
     const auto bench = [&](int64_t m, int64_t k, int64_t n, Params params, const char* name) {
         op.add({.name = name,
@@ -55,6 +63,8 @@ OP_CASES(linear) {
     };
     bench(640, 576, 1536, {}, "640x576x1536");
     bench(1500, 512, 2048, {}, "1500x512x2048");
+    bench(640, 576, 1536, {{"packed", 1}}, "640x576x1536 packed");
+    bench(640, 576, 1536, {{"packed", 1}, {"bf16", 1}}, "640x576x1536 packed bf16");
 }
 
 }  // namespace wavllm

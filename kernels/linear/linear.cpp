@@ -1,6 +1,9 @@
 #include "kernels/linear/linear.h"
 
+#include <array>
+
 #include "kernels/common/check.h"
+#include "kernels/gemm/gemm_blocks.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -35,6 +38,28 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
             ? pack_rows(w.data<float>(), w.dim(1), w.dim(1), w.dim(0), panels.mutable_data<float>())
             : pack_weight(w.dtype(), w.raw(), w.dim(1), w.dim(0), DType::f32, panels.mutable_data<float>());
     return run(x, packed, w, bias);
+}
+
+void linear_together(const Tensor& x, std::span<const PackedWeight* const> w, std::span<Tensor> y) {
+    expect("linear", "x", x);
+    constexpr size_t kMost = 8;
+    if (w.empty() || w.size() > kMost || y.size() != w.size())
+        throw ShapeError("linear: {} weights and {} results; at most {}, and as many of both", w.size(), y.size(),
+                         kMost);
+    bool together = x.rows() <= kBlockTileRows;
+    for (const PackedWeight* p : w)
+        together = together && in_blocks(p->storage()) && p->in_features() == x.shape().last();
+    if (together) {
+        Tensor memory = bf16_workspace(x.rows(), x.shape().last());
+        const Bf16Rows rows = pack_bf16_rows(x.rows(), x.data<float>(), x.shape().last(), x.shape().last(), memory);
+        std::array<BlockProduct, kMost> products;
+        for (size_t i = 0; i < w.size(); ++i) {
+            y[i] = Tensor::empty(x.shape().with(-1, w[i]->out_features()));
+            products[i] = {w[i]->panels(), y[i].mutable_data<float>(), w[i]->out_features()};
+        }
+        if (gemm_blocks_together(x.rows(), rows, {products.data(), w.size()})) return;
+    }
+    for (size_t i = 0; i < w.size(); ++i) y[i] = linear(x, *w[i]);
 }
 
 Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {

@@ -3,13 +3,20 @@
 
 namespace wavllm {
 
+/// What a frozen weight is packed in: "f32", "bf16", or "auto", which is bf16 where the CPU multiplies it
+/// (kernels/gemm/gemm_bf16.h), else f32. Throws UsageError naming the known ones.
+DType frozen_dtype(std::string_view name);
+
 /// A frozen weight [out, in], packed once at load into the panels that the inner loop reads. It serves the forward pass
 /// and, for the gradient that goes through it, the backward pass. It has no gradient itself.
 class PackedWeight {
 public:
     PackedWeight() = default;
-    /// w: [out, in] contiguous, any floating dtype or block format. panel_dtype: f32 (exact), or bf16 (half the memory;
-    /// the values are rounded to 8 bits of precision, sums stay in f32). Keeps w's label for error messages.
+    /// w: [out, in] contiguous, any floating dtype or block format. panel_dtype: f32 (exact), or bf16 (half the memory,
+    /// and on CPUs that multiply bf16 several times the speed: the weight and, in each product, its left factor are
+    /// rounded to 8 bits of precision, sums stay in f32). A weight in q4_1 or q8_0 asked for in bf16 stays in its
+    /// blocks where that pays (the CPU multiplies bf16) and every value allows it: the same results to the bit, less
+    /// memory. Keeps w's label for error messages.
     static PackedWeight pack(const Tensor& w, DType panel_dtype = DType::f32);
 
     bool defined() const {
@@ -21,7 +28,12 @@ public:
     int64_t out_features() const {
         return out_;
     }
+    /// What is multiplied: f32 or bf16.
     DType dtype() const {
+        return panels_.dtype() == DType::f32 ? DType::f32 : DType::bf16;
+    }
+    /// What is stored: dtype(), or q4_1 or q8_0.
+    DType storage() const {
         return panels_.dtype();
     }
     size_t bytes() const {

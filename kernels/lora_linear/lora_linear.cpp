@@ -2,6 +2,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/linear/linear.h"
+#include "kernels/lora_linear/lora_bf16.h"
 #include "kernels/segment_scale/segment_scale.h"
 #include "tensor/thread_pool.h"
 
@@ -81,6 +82,7 @@ LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a,
                         const LoraScale& scale, const DropoutKey* drop) {
     check(x, w, a, b, scale);
     if (drops(drop)) expect_dropout_key("lora_linear", *drop, x.rows(), x.dim(1));
+    if (w.dtype() == DType::bf16) return lora_linear_bf16(x, w, a, b, scale, drop);
     LoraForward result;
     result.u = product(dropped(x, drop), a);
     result.y = linear(x, w);
@@ -92,6 +94,7 @@ void lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& u, co
                           const Tensor& b, const LoraScale& scale, const DropoutKey* drop, const LoraGradients& out) {
     check(x, w, a, b, scale);
     expect("lora_linear backward", "dy", dy, {x.dim(0), w.out_features()});
+    if (w.dtype() == DType::bf16) return lora_linear_backward_bf16(dy, x, u, w, a, b, scale, drop, out);
     const int64_t k = a.dim(0), rank = a.dim(1), n = b.dim(1), rows = x.dim(0);
     if (out.dr) segment_scale_backward_r(dy, product(u, b), scale.borders, *out.dr);
     const Tensor scaled =

@@ -1,7 +1,7 @@
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/common/check.h"
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/gemm_bf16.h"
 #include "kernels/linear/linear.h"
 
 namespace wavllm::kernels {
@@ -26,30 +26,42 @@ Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_b) {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b) {
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b, DType products) {
     const auto [batch, m, k, n] = sizes_of(a, b, transpose_b);
-    Tensor c = Tensor::empty(a.shape().with(-1, n)), panels = workspace({panel_elements(k, n)});
+    const bool in_bf16 = products == DType::bf16;
+    Tensor c = Tensor::empty(a.shape().with(-1, n));
+    Tensor panels = in_bf16 ? bf16_panel_workspace(k, n) : workspace({panel_elements(k, n)});
     const float *pa = a.data<float>(), *pb = b.data<float>();
     float *pc = c.mutable_data<float>(), *pp = panels.mutable_data<float>();
     for (int64_t i = 0; i < batch; ++i) {
-        const Panels right =
-            transpose_b ? pack_rows(pb + i * k * n, k, k, n, pp) : pack_columns(pb + i * k * n, n, k, n, pp);
-        gemm(m, pa + i * m * k, k, right, pc + i * m * n, n);
+        const float* right = pb + i * k * n;
+        const Panels packed = in_bf16
+                                  ? (transpose_b ? pack_bf16_transposed(right, k, k, n, panels)
+                                                 : pack_bf16_columns(right, n, k, n, panels))
+                                  : (transpose_b ? pack_rows(right, k, k, n, pp) : pack_columns(right, n, k, n, pp));
+        gemm(m, pa + i * m * k, k, packed, pc + i * m * n, n);
     }
     return c;
 }
 
-Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b) {
-    return matmul(dc, b, !transpose_b);
+Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b, DType products) {
+    return matmul(dc, b, !transpose_b, products);
 }
 
-void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db) {
+void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db, DType products) {
     expect("matmul backward", "dc", dc);
     expect("matmul backward", "db", db);
     const int64_t m = a.dim(-2), k = a.dim(-1), n = dc.dim(-1), batch = m * k > 0 ? a.numel() / (m * k) : 0;
     // db = left^T right: [K, N] = a^T dc, or transposed [N, K] = dc^T a
     const Tensor &left = transpose_b ? dc : a, &right = transpose_b ? a : dc;
     const int64_t rows = left.dim(-1), columns = right.dim(-1);
+    if (products == DType::bf16) {
+        for (int64_t i = 0; i < batch; ++i)
+            add_transposed_product_bf16(m, left.data<float>() + i * m * rows, rows,
+                                        right.data<float>() + i * m * columns, columns,
+                                        db.mutable_data<float>() + i * k * n);
+        return;
+    }
     Tensor turned = workspace({rows, m}), panels = workspace({panel_elements(m, columns)});
     for (int64_t i = 0; i < batch; ++i) {
         transpose(left.data<float>() + i * m * rows, m, rows, turned.mutable_data<float>());

@@ -1,5 +1,6 @@
 #include "models/llama/llama.h"
 
+#include <array>
 #include <cmath>
 
 #include "autograd/checkpoint.h"
@@ -13,6 +14,7 @@
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
 #include "kernels/decode_attention/decode_attention.h"
+#include "kernels/linear/linear.h"
 
 namespace wavllm {
 
@@ -56,17 +58,24 @@ Tensor Llama::attention(int64_t layer, const Tensor& x, const LlamaPass& pass) c
     const int64_t t = x.dim(0), dh = config_.head_dim();
     const auto heads = [&](const Tensor& y, int64_t n) { return reshape(y, {t, n, dh}); };
     const auto rotate = [&](const Tensor& y) { return rope(y, pass.positions, rope_, config_.rope_layout); };
-    const Tensor q = rotate(heads(lora.apply(x, b.q, layer, LoraTarget::q, run), config_.heads));
-    const Tensor k = rotate(heads(lora.apply(x, b.k, layer, LoraTarget::k, run), config_.kv_heads));
-    const Tensor v = heads(lora.apply(x, b.v, layer, LoraTarget::v, run), config_.kv_heads);
+    std::array<Tensor, 3> qkv;
+    if (!lora.defined() && !(grad_enabled() && requires_grad(x)))
+        kernels::linear_together(x, std::array{&b.q, &b.k, &b.v}, qkv);
+    else
+        qkv = {lora.apply(x, b.q, layer, LoraTarget::q, run), lora.apply(x, b.k, layer, LoraTarget::k, run),
+               lora.apply(x, b.v, layer, LoraTarget::v, run)};
+    const Tensor q = rotate(heads(qkv[0], config_.heads)), k = rotate(heads(qkv[1], config_.kv_heads)),
+                 v = heads(qkv[2], config_.kv_heads);
     if (pass.observer) {
+        observe(pass.observer, fmt::format("layer{}.queries", layer), q);
         observe(pass.observer, fmt::format("layer{}.keys", layer), k);
         observe(pass.observer, fmt::format("layer{}.values", layer), v);
     }
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dh)));
-    const Tensor mixed = pass.cache
-                             ? cached_attention(layer, q, k, v, pass)
-                             : wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale});
+    const Tensor mixed =
+        pass.cache
+            ? cached_attention(layer, q, k, v, pass)
+            : wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale, b.q.dtype()});
     return lora.apply(mixed, b.o, layer, LoraTarget::o, run);
 }
 
@@ -88,7 +97,8 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
         for (int64_t i = 0; i < lengths.numel(); ++i) ++lengths.mutable_data<int64_t>()[i];
         return kernels::decode_attention(q, cache.keys(layer), cache.values(layer), lengths, scale);
     }
-    if (fresh) return wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale});
+    const DType products = blocks_[static_cast<size_t>(layer)].q.dtype();
+    if (fresh) return wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale, products});
     // A later turn of a conversation: the new rows of each request see all that its cache holds.
     Tensor y = Tensor::empty({q.dim(0), config_.dim});
     for (int64_t i = 0; i < cache.batch(); ++i) {
@@ -98,7 +108,7 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
         const int64_t q_rows[] = {end - begin}, k_rows[] = {keys};
         const Tensor part = wavllm::attention(
             q.slice(0, begin, end), own(cache.keys(layer)), own(cache.values(layer)),
-            {kernels::make_borders(q_rows), kernels::make_borders(k_rows), AttentionMask::causal, scale});
+            {kernels::make_borders(q_rows), kernels::make_borders(k_rows), AttentionMask::causal, scale, products});
         std::memcpy(y.mutable_data<float>() + begin * config_.dim, part.data<float>(), part.bytes());
     }
     return y;

@@ -25,7 +25,7 @@ struct LlamaPass {
     LoraRun run{};                        ///< of lora; a copy, since the backward pass may run the blocks again
     KvCache* cache = nullptr;             ///< inference only: rows continue what it holds
     bool checkpoint_activations = false;  ///< keep only the blocks' inputs for the backward pass
-    const Observer* observer = nullptr;   ///< "layer0.keys", "layer0.values", "layer0", ...
+    const Observer* observer = nullptr;   ///< "layer0.queries", ".keys", ".values", "layer0", ...
 
     /// Positions from 0 (or from what the cache holds) for these borders.
     static Tensor positions_for(const Tensor& borders, const KvCache* cache = nullptr);
@@ -34,7 +34,8 @@ struct LlamaPass {
 class Llama {
 public:
     /// Weights in Meta's, Hugging Face's or GGUF's naming, told by the names that are there. Without an output matrix
-    /// the embedding is used for it (tied). panels: f32, or bf16 for half the memory.
+    /// the embedding is used for it (tied). panels: f32, or bf16: half the memory, an embedding stored as f32 too, and
+    /// all products, attention's too, take factors rounded to bf16.
     static Llama load(const Weights& weights, const LlamaConfig& config, DType panels = DType::f32);
 
     const LlamaConfig& config() const {

@@ -1,5 +1,6 @@
 #include "models/preset/preset.h"
 
+#include <algorithm>
 #include <map>
 #include <variant>
 
@@ -11,7 +12,7 @@ namespace wavllm {
 
 namespace {
 
-using Pointer = std::variant<std::string*, int64_t*, double*, bool*>;
+using Pointer = std::variant<std::string*, int64_t*, double*, bool*, Manifests*, Shares*>;
 
 /// Every value by its dotted name, in the order they are written.
 template <class Visit>
@@ -37,6 +38,8 @@ void each_value(Preset& p, Visit&& visit) {
     visit("data.batch_clips", &p.data.batch_clips);
     visit("data.bucket_batches", &p.data.bucket_batches);
     visit("data.max_new_tokens", &p.data.max_new_tokens);
+    visit("ctc.frequent", &p.ctc.frequent);
+    visit("ctc.random", &p.ctc.random);
     visit("train.steps", &p.train.steps);
     visit("train.accumulate", &p.train.accumulate);
     visit("train.seed", &p.train.seed);
@@ -55,15 +58,58 @@ void each_value(Preset& p, Visit&& visit) {
     visit("train.keep", &p.train.keep);
     visit("train.validate_every", &p.train.validate_every);
     visit("train.validate_clips", &p.train.validate_clips);
+    visit("train.adapter_dtype", &p.train.adapter_dtype);
 }
 
-std::map<std::string, Pointer> table_of(Preset& p) {
-    std::map<std::string, Pointer> table;
-    each_value(p, [&](const char* name, auto* value) { table.emplace(name, value); });
+/// The same for a stage; names are those within it.
+template <class Visit>
+void each_value(Stage& s, Visit&& visit) {
+    visit("name", &s.name);
+    visit("steps", &s.steps);
+    visit("trains", &s.trains);
+    visit("adapter_rate", &s.adapter_rate);
+    visit("lora_rate", &s.lora_rate);
+    visit("warmup_steps", &s.warmup_steps);
+    visit("decay", &s.decay);
+    visit("final_rate", &s.final_rate);
+    visit("ce_weight", &s.ce_weight);
+    visit("ctc_weight", &s.ctc_weight);
+    visit("shares", &s.shares);
+    visit("min_seconds", &s.min_seconds);
+    visit("max_seconds", &s.max_seconds);
+    visit("batch_seconds", &s.batch_seconds);
+    visit("batch_clips", &s.batch_clips);
+    visit("time_mask", &s.time_mask);
+    visit("time_mask_frames", &s.time_mask_frames);
+    visit("channel_mask", &s.channel_mask);
+    visit("channel_mask_width", &s.channel_mask_width);
+    visit("feature_dropout", &s.feature_dropout);
+}
+
+using Table = std::map<std::string, Pointer>;
+
+template <class T>
+Table table_of(T& t, const std::string& prefix = "") {
+    Table table;
+    each_value(t, [&](const char* name, auto* value) { table.emplace(prefix + name, value); });
     return table;
 }
 
-Pointer find(const std::map<std::string, Pointer>& table, const std::string& name, const std::string& source) {
+/// What a stage is where the preset does not say.
+Stage default_stage(const Preset& p) {
+    Stage s;
+    s.steps = p.train.steps;
+    s.adapter_rate = p.train.adapter_rate;
+    s.lora_rate = p.train.lora_rate;
+    s.warmup_steps = p.train.warmup_steps;
+    s.decay = p.train.decay;
+    s.final_rate = p.train.final_rate;
+    s.batch_seconds = p.data.batch_seconds;
+    s.batch_clips = p.data.batch_clips;
+    return s;
+}
+
+Pointer find(const Table& table, const std::string& name, const std::string& source) {
     const auto it = table.find(name);
     if (it != table.end()) return it->second;
     std::vector<std::string> known;
@@ -73,67 +119,164 @@ Pointer find(const std::map<std::string, Pointer>& table, const std::string& nam
 }
 
 const char* type_of(const Pointer& p) {
-    static constexpr const char* names[] = {"a text", "a whole number", "a number", "true or false"};
+    static constexpr const char* names[] = {"a text",
+                                            "a whole number",
+                                            "a number",
+                                            "true or false",
+                                            "a manifest, or an object of manifests by name",
+                                            "an object of numbers by name"};
     return names[p.index()];
 }
 
-void assign(const Pointer& target, const std::string& name, const nlohmann::json& v, const std::string& source) {
+/// Entries stand in the order of their names: what a run draws must not depend on how its preset was written.
+template <class V>
+void set_entry(std::vector<std::pair<std::string, V>>& entries, const std::string& name, V value) {
+    const auto at = std::lower_bound(entries.begin(), entries.end(), name,
+                                     [](const auto& entry, const std::string& n) { return entry.first < n; });
+    if (at != entries.end() && at->first == name)
+        at->second = std::move(value);
+    else
+        entries.emplace(at, name, std::move(value));
+}
+
+template <class Named, class Wrong>
+void assign_named(Named& target, const nlohmann::ordered_json& v, const Wrong& wrong) {
+    using V = typename Named::value_type::second_type;
+    constexpr bool manifests = std::is_same_v<V, std::string>;
+    target.clear();
+    if constexpr (manifests)
+        if (v.is_string()) {
+            if (!v.get<std::string>().empty()) target.emplace_back("all", v.get<std::string>());
+            return;
+        }
+    if (!v.is_object()) wrong();
+    for (const auto& [name, entry] : v.items()) {
+        if (manifests ? !entry.is_string() : !entry.is_number()) wrong();
+        set_entry(target, name, entry.template get<V>());
+    }
+}
+
+void assign(const Pointer& target, const std::string& name, const nlohmann::ordered_json& v,
+            const std::string& source) {
     const auto wrong = [&] {
         throw UsageError("{}: \"{}\" must be {}, but is {}", source, name, type_of(target), printable(v.dump()));
     };
     std::visit(
         [&](auto* p) {
             using T = std::remove_pointer_t<decltype(p)>;
-            if constexpr (std::is_same_v<T, std::string>) {
-                if (!v.is_string()) wrong();
-            } else if constexpr (std::is_same_v<T, bool>) {
-                if (!v.is_boolean()) wrong();
-            } else if constexpr (std::is_same_v<T, int64_t>) {
-                if (!v.is_number_integer()) wrong();
+            if constexpr (std::is_same_v<T, Manifests> || std::is_same_v<T, Shares>) {
+                return assign_named(*p, v, wrong);
             } else {
-                if (!v.is_number()) wrong();
+                if constexpr (std::is_same_v<T, std::string>) {
+                    if (!v.is_string()) wrong();
+                } else if constexpr (std::is_same_v<T, bool>) {
+                    if (!v.is_boolean()) wrong();
+                } else if constexpr (std::is_same_v<T, int64_t>) {
+                    if (!v.is_number_integer()) wrong();
+                } else {
+                    if (!v.is_number()) wrong();
+                }
+                *p = v.get<T>();
             }
-            *p = v.get<T>();
         },
         target);
 }
 
-void assign_object(const std::map<std::string, Pointer>& table, const std::string& prefix, const nlohmann::json& object,
+bool holds_names(const Table& table, const std::string& name) {
+    const auto it = table.find(name);
+    return it != table.end() &&
+           (std::holds_alternative<Manifests*>(it->second) || std::holds_alternative<Shares*>(it->second));
+}
+
+void assign_object(const Table& table, const std::string& prefix, const nlohmann::ordered_json& object,
                    const std::string& source) {
     for (const auto& [key, v] : object.items()) {
         const std::string name = prefix + key;
-        if (v.is_object())
+        if (v.is_object() && !holds_names(table, name))
             assign_object(table, name + ".", v, source);
         else
             assign(find(table, name, source), name, v, source);
     }
 }
 
-void override_value(const std::map<std::string, Pointer>& table, const std::string& text) {
+/// "data.train.speech=x.tsv" sets one entry of data.train; anything else a whole value.
+void override_value(const Table& table, const std::string& text) {
     const std::string source = "--set " + text;
     const size_t equals = text.find('=');
-    if (equals == std::string::npos) throw UsageError("{}: expected NAME=VALUE", source);
     const std::string name = text.substr(0, equals), value = text.substr(equals + 1);
+    const nlohmann::ordered_json parsed = nlohmann::ordered_json::parse(value, nullptr, false);
+    const nlohmann::ordered_json v = parsed.is_discarded() ? nlohmann::ordered_json(value) : parsed;
+    const size_t dot = name.rfind('.');
+    if (dot != std::string::npos && holds_names(table, name.substr(0, dot))) {
+        const std::string whole = name.substr(0, dot), entry = name.substr(dot + 1);
+        const auto wrong = [&] { throw UsageError("{}: {} is no value for it", source, printable(value)); };
+        return std::visit(
+            [&](auto* p) {
+                using T = std::remove_pointer_t<decltype(p)>;
+                if constexpr (std::is_same_v<T, Manifests>)
+                    set_entry(*p, entry, value);
+                else if constexpr (std::is_same_v<T, Shares>)
+                    v.is_number() ? set_entry(*p, entry, v.get<double>()) : wrong();
+            },
+            table.at(whole));
+    }
     const Pointer target = find(table, name, source);
     if (std::holds_alternative<std::string*>(target)) return void(*std::get<std::string*>(target) = value);
-    const nlohmann::json v = nlohmann::json::parse(value, nullptr, false);
-    assign(target, name, v.is_discarded() ? nlohmann::json(value) : v, source);
+    assign(target, name, v, source);
+}
+
+void one_of(const std::string& source, const std::string& name, const std::string& v,
+            std::initializer_list<const char*> allowed) {
+    for (const char* a : allowed)
+        if (v == a) return;
+    throw UsageError("{}: \"{}\" must be one of {}, but is \"{}\"", source, name, fmt::join(allowed, ", "),
+                     printable(v));
+}
+
+void check_stage(const Preset& p, const Stage& s, const std::string& source) {
+    const std::string at = fmt::format("{}: stage \"{}\"", source, printable(s.name));
+    const auto expect = [&](bool good, const char* what) {
+        if (!good) throw UsageError("{}: {}", at, what);
+    };
+    one_of(at, "trains", s.trains, {"adapter", "lora", "adapter+lora"});
+    one_of(at, "decay", s.decay, {"cosine", "linear", "constant"});
+    expect(!s.name.empty() && s.name.find_first_of(".=") == std::string::npos,
+           "a stage's name must not be empty nor contain '.' or '='");
+    expect(s.steps > 0 && s.warmup_steps >= 0, "steps must be positive, warmup_steps not negative");
+    expect(s.adapter_rate >= 0 && s.lora_rate >= 0 && s.final_rate >= 0, "learning rates must not be negative");
+    expect(s.ce_weight >= 0 && s.ctc_weight >= 0 && s.ce_weight + s.ctc_weight > 0,
+           "ce_weight and ctc_weight must not be negative, and one of them must be positive");
+    expect(s.ce_weight > 0 || s.trains == "adapter",
+           "without ce_weight the LLM does not run: it can only train the adapter");
+    expect(s.batch_seconds > 0 && s.batch_clips > 0, "batch_seconds and batch_clips must be positive");
+    expect(s.min_seconds >= 0 && (s.max_seconds == 0 || s.max_seconds > s.min_seconds),
+           "min_seconds must not be negative, max_seconds 0 or larger");
+    for (double share : {s.time_mask, s.channel_mask, s.feature_dropout})
+        expect(share >= 0 && share < 1, "time_mask, channel_mask and feature_dropout must be at least 0 and below 1");
+    expect(s.time_mask_frames > 0 && s.channel_mask_width > 0,
+           "time_mask_frames and channel_mask_width must be positive");
+    std::vector<std::string> sets;
+    for (const auto& [name, path] : p.data.train) sets.push_back(name);
+    double sum = 0;
+    for (const auto& [name, share] : s.shares) {
+        if (std::find(sets.begin(), sets.end(), name) == sets.end())
+            throw UsageError("{}: shares: no training set \"{}\"; data.train has: {}", at, printable(name),
+                             fmt::join(sets, ", "));
+        expect(share >= 0, "shares must not be negative");
+        sum += share;
+    }
+    expect(s.shares.empty() || sum > 0, "shares must not all be 0");
 }
 
 void check(const Preset& p, const std::string& source) {
     const auto expect = [&](bool good, const char* what) {
         if (!good) throw UsageError("{}: {}", source, what);
     };
-    const auto one_of = [&](const char* name, const std::string& v, std::initializer_list<const char*> allowed) {
-        for (const char* a : allowed)
-            if (v == a) return;
-        throw UsageError("{}: \"{}\" must be one of {}, but is \"{}\"", source, name, fmt::join(allowed, ", "),
-                         printable(v));
-    };
-    one_of("model.chat_template", p.model.chat_template, {"chatml", "llama2"});
-    one_of("model.encoder_padding", p.model.encoder_padding, {"30s", "tight"});
-    one_of("model.frozen_dtype", p.model.frozen_dtype, {"f32", "bf16"});
-    one_of("train.decay", p.train.decay, {"cosine", "linear", "constant"});
+    one_of(source, "model.chat_template", p.model.chat_template, {"chatml", "llama2"});
+    one_of(source, "model.encoder_padding", p.model.encoder_padding, {"30s", "tight"});
+    one_of(source, "model.frozen_dtype", p.model.frozen_dtype, {"auto", "f32", "bf16"});
+    one_of(source, "train.decay", p.train.decay, {"cosine", "linear", "constant"});
+    one_of(source, "train.adapter_dtype", p.train.adapter_dtype, {"f32", "f16", "bf16"});
     constexpr int64_t kLargest = 1 << 20;
     expect(p.adapter.mid > 0 && p.adapter.mid % 2 == 0 && p.adapter.mid < kLargest,
            "adapter.mid must be positive and even");
@@ -151,6 +294,72 @@ void check(const Preset& p, const std::string& source) {
            "train.beta1 and beta2 must be in [0, 1)");
     expect(p.train.save_every > 0 && p.train.keep > 0 && p.train.validate_every >= 0 && p.train.validate_clips >= 0,
            "train.save_every and keep must be positive, validate_every and validate_clips not negative");
+    expect(p.ctc.frequent >= 0 && p.ctc.random >= 0, "ctc.frequent and ctc.random must not be negative");
+    for (const Stage& s : p.all_stages()) check_stage(p, s, source);
+}
+
+/// Stages of the preset's JSON, each on top of what `train` and `data` say, then overrides "stages.NAME.VALUE=...".
+void read_stages(Preset& p, const nlohmann::ordered_json& list, const std::string& source,
+                 std::span<const std::string> overrides) {
+    if (!list.is_array()) throw UsageError("{}: \"stages\" must be a list of objects", source);
+    p.stages.clear();
+    for (const auto& json : list) {
+        if (!json.is_object()) throw UsageError("{}: \"stages\" must be a list of objects", source);
+        Stage s = default_stage(p);
+        const std::string prefix = fmt::format("stages.{}.", json.value("name", std::to_string(p.stages.size())));
+        assign_object(table_of(s, prefix), prefix, json, source);
+        p.stages.push_back(s);
+    }
+    Table table;
+    for (Stage& s : p.stages) table.merge(table_of(s, "stages." + s.name + "."));
+    for (size_t i = 0; i < p.stages.size(); ++i)
+        for (size_t j = 0; j < i; ++j)
+            if (p.stages[i].name == p.stages[j].name)
+                throw UsageError("{}: two stages are called \"{}\"", source, p.stages[i].name);
+    for (const std::string& text : overrides) override_value(table, text);
+}
+
+}  // namespace
+
+std::vector<Stage> Preset::all_stages() const {
+    return stages.empty() ? std::vector{default_stage(*this)} : stages;
+}
+
+int64_t Preset::total_steps() const {
+    int64_t steps = 0;
+    for (const Stage& s : all_stages()) steps += s.steps;
+    return steps;
+}
+
+bool Preset::has_ctc() const {
+    return std::any_of(stages.begin(), stages.end(), [](const Stage& s) { return s.ctc_weight > 0; });
+}
+
+Preset plain_recipe(const Preset& preset) {
+    Preset p = preset;
+    Stage s = p.all_stages().back();
+    s.name = "plain";
+    s.steps = preset.total_steps();
+    s.trains = "adapter+lora";
+    s.ce_weight = 1;
+    s.ctc_weight = s.time_mask = s.channel_mask = s.feature_dropout = 0;
+    p.stages = {s};
+    p.adapter.output_norm = false;
+    p.name += "-plain";
+    return p;
+}
+
+namespace {
+
+template <class T>
+nlohmann::ordered_json value_json(const T& v) {
+    if constexpr (std::is_same_v<T, Manifests> || std::is_same_v<T, Shares>) {
+        nlohmann::ordered_json object = nlohmann::ordered_json::object();
+        for (const auto& [name, entry] : v) object[name] = entry;
+        return object;
+    } else {
+        return v;
+    }
 }
 
 }  // namespace
@@ -160,17 +369,30 @@ nlohmann::ordered_json Preset::to_json() const {
     Preset copy = *this;
     each_value(copy, [&](const std::string& key, const auto* value) {
         const size_t dot = key.find('.');
-        (dot == std::string::npos ? json[key] : json[key.substr(0, dot)][key.substr(dot + 1)]) = *value;
+        (dot == std::string::npos ? json[key] : json[key.substr(0, dot)][key.substr(dot + 1)]) = value_json(*value);
     });
+    for (Stage& s : copy.stages) {
+        nlohmann::ordered_json stage;
+        each_value(s, [&](const char* key, const auto* value) { stage[key] = value_json(*value); });
+        json["stages"].push_back(stage);
+    }
     return json;
 }
 
-Preset parse_preset(const nlohmann::json& json, const std::string& source, std::span<const std::string> overrides) {
+Preset parse_preset(const nlohmann::ordered_json& json, const std::string& source,
+                    std::span<const std::string> overrides) {
     if (!json.is_object()) throw UsageError("{}: a preset is a JSON object", source);
     Preset p;
-    const auto table = table_of(p);
-    assign_object(table, "", json, source);
-    for (const std::string& text : overrides) override_value(table, text);
+    const Table table = table_of(p);
+    nlohmann::ordered_json values = json;
+    values.erase("stages");
+    assign_object(table, "", values, source);
+    std::vector<std::string> for_stages;
+    for (const std::string& text : overrides) {
+        if (text.find('=') == std::string::npos) throw UsageError("--set {}: expected NAME=VALUE", text);
+        text.starts_with("stages.") ? for_stages.push_back(text) : override_value(table, text);
+    }
+    read_stages(p, json.value("stages", nlohmann::ordered_json::array()), source, for_stages);
     check(p, source);
     return p;
 }

@@ -8,8 +8,41 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace wavllm {
+
+/// Sets of clips by name, each a manifest: {"speech": "a.tsv", "digits": "b.tsv"}. A preset may give one path alone,
+/// which is a set called "all". Relative paths are taken from the project's folder. In the order of the names.
+using Manifests = std::vector<std::pair<std::string, std::string>>;
+/// How often batches are drawn from a set, by its name; relative to the other shares.
+using Shares = std::vector<std::pair<std::string, double>>;
+
+/// One stage of a training run. What a preset's stage does not say it takes from `train` and `data`.
+struct Stage {
+    std::string name = "train";
+    int64_t steps = 200;
+    std::string trains = "adapter+lora";  ///< adapter, lora or adapter+lora; the rest is frozen
+    double adapter_rate = 1e-3;           ///< peak learning rates; the CTC head goes with the adapter
+    double lora_rate = 5e-4;
+    int64_t warmup_steps = 20;
+    std::string decay = "cosine";
+    double final_rate = 0;
+    double ce_weight = 1;       ///< of the LLM's cross-entropy; 0: the LLM does not run at all
+    double ctc_weight = 0;      ///< of CTC on the speech embeddings; the paper has none
+    Shares shares;              ///< of the training sets; empty: all alike
+    double min_seconds = 0;     ///< clips below are left out
+    double max_seconds = 0;     ///< clips above are left out; 0: none is
+    double batch_seconds = 30;  ///< of audio in one micro-batch
+    int64_t batch_clips = 64;
+    /// Masks on the encoder features (models/wavllm/masking.h), as in SpecAugment; 0: none, as in the paper.
+    double time_mask = 0;             ///< share of the frames
+    int64_t time_mask_frames = 20;    ///< longest span (20 ms a frame)
+    double channel_mask = 0;          ///< share of the channels
+    int64_t channel_mask_width = 32;  ///< widest span
+    double feature_dropout = 0;
+};
 
 struct Preset {
     std::string name = "unnamed";
@@ -19,7 +52,7 @@ struct Preset {
         std::string llm = "smollm2-135m-instruct-q4_1";  ///< likewise
         std::string chat_template = "chatml";            ///< chatml or llama2
         std::string encoder_padding = "tight";  ///< 30s (paper), or tight: own length + 1 s, about five times cheaper
-        std::string frozen_dtype = "f32";       ///< of packed LLM weights: f32, or bf16 for half the memory
+        std::string frozen_dtype = "auto";      ///< of frozen weights: f32, bf16, or bf16 where the CPU multiplies it
     } model;
 
     struct {
@@ -36,13 +69,20 @@ struct Preset {
     } lora;
 
     struct {
-        std::string train, valid, test;  ///< manifests; relative paths are taken from the project's folder
+        Manifests train, valid, test;
         std::string prompt = "Transcribe the audio clip into text.";  ///< where a request brings none of its own
         double batch_seconds = 30;                                    ///< of audio in one micro-batch
         int64_t batch_clips = 64;                                     ///< and at most this many clips
         int64_t bucket_batches = 8;   ///< clips are sorted by length within this many batches
         int64_t max_new_tokens = 64;  ///< in validation and evaluation
     } data;
+
+    /// The CTC head over the LLM's token embeddings (models/ctc_head): an addition to the paper, there only if a stage
+    /// gives it a weight.
+    struct {
+        int64_t frequent = 2000;  ///< classes in every step: the most frequent tokens of the training texts,
+        int64_t random = 2000;    ///< and so many of all tokens, drawn anew each step; the batch's own always are
+    } ctc;
 
     struct {
         int64_t steps = 200;
@@ -58,19 +98,33 @@ struct Preset {
         double weight_decay = 0;  ///< on the adapter's matrices, decoupled
         double clip_norm = 1.0;   ///< of all gradients together; 0: none
         bool checkpoint_activations = false;
-        int64_t save_every = 50;      ///< steps
-        int64_t keep = 3;             ///< checkpoints
-        int64_t validate_every = 50;  ///< steps; 0: only at the end
-        int64_t validate_clips = 64;  ///< at most, decoded greedily; 0: all
+        int64_t save_every = 50;            ///< steps
+        int64_t keep = 3;                   ///< checkpoints
+        int64_t validate_every = 50;        ///< steps; 0: only at the end
+        int64_t validate_clips = 64;        ///< of each set at most, decoded greedily; 0: all
+        std::string adapter_dtype = "f32";  ///< of the resulting file: f32, f16 or bf16
     } train;
+
+    /// One after the other; empty: a single one made of `train` and `data`, the paper's recipe.
+    std::vector<Stage> stages;
+
+    /// The stages a run goes through, never empty.
+    std::vector<Stage> all_stages() const;
+    int64_t total_steps() const;
+    bool has_ctc() const;
 
     nlohmann::ordered_json to_json() const;
 };
+
+/// The paper's recipe for the same model and data: one stage of cross-entropy on adapter and LoRA with as many steps as
+/// all stages have together; no CTC, no masks, no output norm. Rates and data are those of the last stage.
+Preset plain_recipe(const Preset& preset);
 
 /// Reads a preset file and applies overrides of the form "lora.rank=16". Values that are absent keep their defaults.
 /// Throws UsageError for an unknown name (with the nearest known one), a wrong type, or a value out of range.
 Preset load_preset(const std::filesystem::path& path, std::span<const std::string> overrides = {});
 /// The same from JSON that is already read; `source` names it in errors.
-Preset parse_preset(const nlohmann::json& json, const std::string& source, std::span<const std::string> overrides = {});
+Preset parse_preset(const nlohmann::ordered_json& json, const std::string& source,
+                    std::span<const std::string> overrides = {});
 
 }  // namespace wavllm

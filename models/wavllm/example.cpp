@@ -1,10 +1,23 @@
 #include "models/wavllm/example.h"
 
-#include <cstring>
-
 #include "kernels/common/check.h"
 
 namespace wavllm {
+
+int64_t SpeechExample::feature_rows() const {
+    if (cached) return cached->rows;
+    return features.defined() ? features.dim(0) : 0;
+}
+
+int64_t SpeechExample::feature_channels() const {
+    if (cached) return cached->channels;
+    return features.defined() ? features.dim(1) : 0;
+}
+
+void SpeechExample::copy_features(float* to) const {
+    if (cached) return cached->copy_features(to);
+    if (features.defined()) dequantize(features.dtype(), features.raw(), to, static_cast<size_t>(features.numel()));
+}
 
 std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most) {
     std::vector<const SpeechExample*> result;
@@ -27,9 +40,12 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
             speech_rows.back() += SpeechAdapter::frames(n);
         }
         keys.push_back(e->key);
-        if (!e->features.defined()) continue;
-        total += e->features.dim(0);
-        channels = e->features.dim(1);
+        total += e->feature_rows();
+        if (e->feature_rows() == 0) continue;
+        if (channels == 0) channels = e->feature_channels();
+        if (e->feature_channels() != channels)
+            throw ShapeError("batch: the features of \"{}\" have {} channels, those before it {}", e->id,
+                             e->feature_channels(), channels);
     }
     SpeechBatch batch;
     batch.plan = plan_sequences(ids, speech_rows, keys);
@@ -38,9 +54,8 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
     batch.feature_borders = kernels::make_borders(rows);
     float* out = batch.features.mutable_data<float>();
     for (const SpeechExample* e : examples) {
-        if (!e->features.defined()) continue;
-        std::memcpy(out, e->features.data<float>(), e->features.bytes());
-        out += e->features.numel();
+        e->copy_features(out);
+        out += e->feature_rows() * channels;
     }
     return batch;
 }

@@ -1,9 +1,12 @@
 #pragma once
 // One clip with its instruction and answer, ready for the model; and batches of them.
 
+#include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "models/wavllm/feature_cache.h"
 #include "models/wavllm/wavllm.h"
 
 namespace wavllm {
@@ -12,11 +15,26 @@ struct SpeechExample {
     std::string id;
     PromptIds ids;          ///< target empty where there is none
     std::string reference;  ///< the target as text
-    Tensor features;        ///< [T, C] of the frozen encoder; undefined for a text-only example
+    Tensor features;        ///< [T, C] of the frozen encoder, bf16 or f32; undefined if `cached` has them, or without
+                            ///< speech
+    std::optional<CachedClip> cached;  ///< where the features are if they are not in memory
     std::vector<int64_t>
-        chunk_rows;      ///< rows of each 30 s chunk: the subsampling convolutions do not reach across them
-    int64_t key = 0;     ///< its own number (below 2^22): dropout masks belong to it
-    double seconds = 0;  ///< of audio
+        chunk_rows;               ///< rows of each 30 s chunk: the subsampling convolutions do not reach across them
+    int64_t key = 0;              ///< its own number (below 2^22): dropout masks belong to it
+    double seconds = 0;           ///< of audio
+    std::string task, speaker;    ///< as the manifest says; may be empty
+    std::filesystem::path audio;  ///< empty if it came from no file
+    AudioSpan span;               ///< the part of `audio` that it is
+
+    /// Whether the answer is what is spoken, so that CTC can align it.
+    bool is_transcript() const {
+        return task.empty() || task == "asr" || task == "digits";
+    }
+    /// T and C; 0 without speech.
+    int64_t feature_rows() const;
+    int64_t feature_channels() const;
+    /// The features as f32 to `to`, T * C of them. Throws FileError as CachedClip::copy_features does.
+    void copy_features(float* to) const;
 };
 
 /// Pointers to all examples or, if most > 0, to at most so many, spread over the set: a part that has all its speakers and lengths.

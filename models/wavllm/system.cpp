@@ -1,11 +1,8 @@
 #include "models/wavllm/system.h"
 
-#include <cstring>
-
 #include "autograd/tape.h"
-#include "data/audio.h"
+#include "kernels/cast/cast.h"
 #include "kernels/log_mel/log_mel.h"
-#include "models/whisper/features.h"
 
 namespace wavllm {
 
@@ -35,14 +32,19 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
     s.model =
         std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
-                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed));
+                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed),
+                                 preset.has_ctc() ? CtcHead(s.llama->config().dim, seed) : CtcHead());
     return s;
 }
 
 std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips) {
+    return encode_clips(system, clips, whisper_padding(system.preset.model.encoder_padding));
+}
+
+std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips,
+                                      WhisperPadding padding) {
     NoGrad no_grad;
-    const WhisperFeatures f =
-        whisper_features(clips, system.mel_filters, whisper_padding(system.preset.model.encoder_padding));
+    const WhisperFeatures f = whisper_features(clips, system.mel_filters, padding);
     const Tensor encoded = system.encoder->forward(f.mel, f.borders);
     const KeptFrames kept = keep_frames(encoded, system.encoder->frame_borders(f.borders), f.kept);
     const int64_t *chunks = f.clip_borders.data<int64_t>(), *rows = kept.borders.data<int64_t>();
@@ -50,46 +52,33 @@ std::vector<EncodedClip> encode_clips(const System& system, std::span<const std:
     PurposeScope scope(Purpose::data);
     for (size_t i = 0; i < clips.size(); ++i) {
         EncodedClip clip;
-        clip.features = kept.rows.slice(0, rows[chunks[i]], rows[chunks[i + 1]]).clone();
+        clip.features = kernels::cast(kept.rows.slice(0, rows[chunks[i]], rows[chunks[i + 1]]), DType::bf16);
+        clip.samples = static_cast<int64_t>(clips[i].size());
         for (int64_t c = chunks[i]; c < chunks[i + 1]; ++c) clip.chunk_rows.push_back(rows[c + 1] - rows[c]);
         result.push_back(std::move(clip));
     }
     return result;
 }
 
-SpeechExample make_example(const System& system, const std::string& id, std::span<const float> samples,
-                           const std::string& prompt, std::optional<std::string_view> target) {
+SpeechExample text_example(const System& system, const std::string& id, bool with_speech, const std::string& prompt,
+                           std::optional<std::string_view> target) {
     SpeechExample e;
     e.id = id;
     e.reference = target.value_or("");
-    e.seconds = static_cast<double>(samples.size()) / kSampleRate;
     const ChatTemplate chat = chat_template_of(system.preset.model.chat_template);
-    e.ids = prompt_ids(*system.tokenizer, make_prompt(chat, prompt, !samples.empty()), target);
+    e.ids = prompt_ids(*system.tokenizer, make_prompt(chat, prompt, with_speech), target);
+    return e;
+}
+
+SpeechExample make_example(const System& system, const std::string& id, std::span<const float> samples,
+                           const std::string& prompt, std::optional<std::string_view> target) {
+    SpeechExample e = text_example(system, id, !samples.empty(), prompt, target);
+    e.seconds = static_cast<double>(samples.size()) / kSampleRate;
     if (samples.empty()) return e;
     EncodedClip clip = std::move(encode_clips(system, std::span(&samples, 1)).front());
     e.features = std::move(clip.features);
     e.chunk_rows = std::move(clip.chunk_rows);
     return e;
-}
-
-std::vector<SpeechExample> load_examples(const System& system, const fs::path& manifest,
-                                         const std::function<void(size_t, size_t)>& progress) {
-    const std::vector<ManifestRow> rows = read_manifest(manifest);
-    check_audio_exists(rows);
-    std::vector<SpeechExample> examples;
-    for (const ManifestRow& row : rows) {
-        std::vector<float> samples;
-        if (row.with_speech) {
-            AudioSpan span;
-            if (row.start_frame) span.start = *row.start_frame;
-            if (row.end_frame) span.end = *row.end_frame;
-            samples = read_audio(row.audio, kSampleRate, span);
-        }
-        examples.push_back(make_example(system, row.id, samples, row.prompt, row.tgt_text));
-        examples.back().key = static_cast<int64_t>(examples.size()) - 1;
-        if (progress) progress(examples.size(), rows.size());
-    }
-    return examples;
 }
 
 }  // namespace wavllm

@@ -10,6 +10,7 @@
 #include "models/preset/preset.h"
 #include "models/wavllm/example.h"
 #include "models/whisper/encoder.h"
+#include "models/whisper/features.h"
 
 namespace wavllm {
 
@@ -26,19 +27,16 @@ struct System {
 System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
                     std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer);
 
-struct EncodedClip {
-    Tensor features;                  ///< [T, C], cut to the clip's own frames, chunks end to end
-    std::vector<int64_t> chunk_rows;  ///< rows of each chunk
-};
-
-/// Encoder features of clips (16 kHz samples), padded as the preset says. Booked to data.
+/// Encoder features of clips (16 kHz samples), padded as the preset says or as given. A clip's bits depend neither on the others nor
+/// on the number of threads. Booked to data.
 std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips);
+std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips,
+                                      WhisperPadding padding);
 
-/// Reads a manifest into examples: audio decoded, resampled and encoded, texts tokenised. Rows without speech get no
-/// features. Throws FileError naming row and file for whatever is wrong with one. progress: clips done, clips in all.
-std::vector<SpeechExample> load_examples(const System& system, const std::filesystem::path& manifest,
-                                         const std::function<void(size_t, size_t)>& progress = {});
-/// One example from samples (none: text only).
+/// An example without features: prompt and target tokenised, the prompt laid out for speech or not.
+SpeechExample text_example(const System& system, const std::string& id, bool with_speech, const std::string& prompt,
+                           std::optional<std::string_view> target = std::nullopt);
+/// One example from samples (none: text only), its features in memory.
 SpeechExample make_example(const System& system, const std::string& id, std::span<const float> samples,
                            const std::string& prompt, std::optional<std::string_view> target = std::nullopt);
 

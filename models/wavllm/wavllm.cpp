@@ -1,21 +1,26 @@
 #include "models/wavllm/wavllm.h"
 
+#include "autograd/ops/add.h"
 #include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
 
 namespace wavllm {
 
-Tensor Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) const {
-    const Tensor text = llama_->embed(batch.plan.text_ids);
-    Tensor speech;
-    if (batch.features.defined()) {
-        Tensor borders = batch.feature_borders;
-        speech = bridge_.forward(batch.features, borders, batch.acoustic, batch.acoustic_borders, observer);
-    } else {
-        speech = Tensor::empty({0, llama_->config().dim});
-    }
-    const Tensor x = splice_rows(text, speech, batch.plan.plan);
+Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer) const {
+    if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim});
+    borders = batch.feature_borders;
+    return bridge_.forward(batch.features, borders, batch.acoustic, batch.acoustic_borders, observer);
+}
+
+Tensor Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
+    const Tensor x = splice_rows(llama_->embed(batch.plan.text_ids), speech, batch.plan.plan);
     observe(observer, "inputs", x);
     return x;
+}
+
+Tensor Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) const {
+    Tensor borders;
+    return splice(batch, speech(batch, borders, observer), observer);
 }
 
 LoraRun Wavllm::stage1_run() const {
@@ -30,7 +35,8 @@ Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
     return llama_->forward(x, pass);
 }
 
-CrossEntropy Wavllm::loss(const SpeechBatch& batch, const StepContext& context) const {
+CrossEntropy Wavllm::cross_entropy_of(const SpeechBatch& batch, const Tensor& speech,
+                                      const StepContext& context) const {
     LoraRun lora_run = stage1_run();
     if (context.training && lora_.defined()) {
         lora_run.dropout = static_cast<float>(lora_.config().dropout);
@@ -43,15 +49,39 @@ CrossEntropy Wavllm::loss(const SpeechBatch& batch, const StepContext& context) 
     pass.positions = batch.plan.positions;
     pass.checkpoint_activations = context.checkpoint_activations;
     pass.observer = context.observer;
-    const Tensor h = run(inputs(batch, context.observer), pass, lora_run);
+    const Tensor h = run(splice(batch, speech, context.observer), pass, lora_run);
     const Tensor at_targets = llama_->final_norm(gather_rows(h, batch.plan.target_rows));
     const double n = context.normalizer > 0 ? context.normalizer : static_cast<double>(batch.plan.targets.numel());
     return cross_entropy(at_targets, llama_->head(), batch.plan.targets, n);
 }
 
+WavllmLoss Wavllm::loss(const SpeechBatch& batch, const StepContext& context) const {
+    WavllmLoss result;
+    Tensor borders;
+    const Tensor x = speech(batch, borders, context.observer);
+    if (context.ce_weight > 0) {
+        const CrossEntropy ce = cross_entropy_of(batch, x, context);
+        result.ce = ce.loss;
+        result.row_losses = ce.row_losses;
+        result.loss = context.ce_weight == 1 ? ce.loss : scale(ce.loss, static_cast<float>(context.ce_weight));
+    }
+    if (context.ctc_weight > 0) {
+        if (!batch.ctc.defined()) throw ShapeError("wavllm: a CTC loss is asked for, but the batch has no CTC targets");
+        const double n =
+            context.ctc_normalizer > 0 ? context.ctc_normalizer : static_cast<double>(batch.ctc.targets.numel());
+        const CtcLoss ctc = ctc_.loss(x, batch.ctc, *llama_, n);
+        result.ctc = ctc.loss;
+        result.ctc_infeasible = ctc.infeasible;
+        const Tensor weighted = scale(ctc.loss, static_cast<float>(context.ctc_weight));
+        result.loss = result.loss.defined() ? result.loss + weighted : weighted;
+    }
+    return result;
+}
+
 Parameters Wavllm::parameters() const {
     Parameters all = bridge_.parameters();
-    for (Parameter& p : lora_.parameters()) all.push_back(std::move(p));
+    for (const Parameters& more : {lora_.parameters(), ctc_.parameters()})
+        all.insert(all.end(), more.begin(), more.end());
     return all;
 }
 

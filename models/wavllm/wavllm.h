@@ -1,9 +1,10 @@
 #pragma once
 // WavLLM: encoder features -> bridge -> [left; speech; right; target] -> LLaMA with LoRA -> cross-entropy on the
-// target.
+// target; beside it, where a stage wants it, CTC on the bridge's result.
 
 #include "autograd/ops/cross_entropy.h"
 #include "models/adapter/speech_bridge.h"
+#include "models/ctc_head/ctc_head.h"
 #include "models/llama/llama.h"
 #include "models/wavllm/sequence.h"
 
@@ -16,26 +17,40 @@ struct SpeechBatch {
     Tensor acoustic;          ///< [layers, T2, C2] of WavLM, where the model has that branch
     Tensor acoustic_borders;  ///< i64 [S+1]
     SequencePlan plan;
+    CtcTargets ctc;  ///< undefined where no CTC loss is wanted
 };
 
 struct StepContext {
     uint64_t seed = 0;
     uint32_t step = 0;
-    bool training = false;  ///< dropout on
-    double normalizer = 0;  ///< target tokens of the whole (accumulated) batch; 0: of this one
+    bool training = false;      ///< dropout on
+    double normalizer = 0;      ///< target tokens of the whole (accumulated) batch; 0: of this one
+    double ce_weight = 1;       ///< 0: the LLM does not run
+    double ctc_weight = 0;      ///< needs batch.ctc
+    double ctc_normalizer = 0;  ///< transcript tokens of the whole batch; 0: of this one
     bool checkpoint_activations = false;
     const Observer* observer = nullptr;
+};
+
+struct WavllmLoss {
+    Tensor loss;                 ///< [1]: ce_weight * cross-entropy + ctc_weight * CTC
+    Tensor ce;                   ///< [1] or undefined
+    Tensor row_losses;           ///< [N] cross-entropy of each target token, for reports
+    Tensor ctc;                  ///< [1] or undefined
+    int64_t ctc_infeasible = 0;  ///< clips with more tokens than rows of speech
 };
 
 class Wavllm {
 public:
     /// `llama` is shared: it is frozen, and several models may stand on one.
-    Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lora)
-        : llama_(std::move(llama)), bridge_(std::move(bridge)), lora_(std::move(lora)) {}
+    Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lora, CtcHead ctc = {})
+        : llama_(std::move(llama)), bridge_(std::move(bridge)), lora_(std::move(lora)), ctc_(std::move(ctc)) {}
 
     /// Cross-entropy over the target tokens divided by their number (we divide by target tokens; the released criterion
-    /// by right and target tokens).
-    CrossEntropy loss(const SpeechBatch& batch, const StepContext& context) const;
+    /// by right and target tokens), and CTC over transcript tokens divided by theirs.
+    WavllmLoss loss(const SpeechBatch& batch, const StepContext& context) const;
+    /// Speech embeddings of a batch [T, dim] and their borders (i64 [chunks + 1]); [0, dim] without speech.
+    Tensor speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer = nullptr) const;
     /// Input embeddings of all rows of a batch, and (for generation) nothing else.
     Tensor inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;
     /// The LLM with stage-1 LoRA on: rows through all blocks.
@@ -46,17 +61,27 @@ public:
     const Llama& llama() const {
         return *llama_;
     }
+    const std::shared_ptr<const Llama>& shared_llama() const {
+        return llama_;
+    }
     const SpeechBridge& bridge() const {
         return bridge_;
     }
     const Lora& lora() const {
         return lora_;
     }
+    const CtcHead& ctc() const {
+        return ctc_;
+    }
 
 private:
+    CrossEntropy cross_entropy_of(const SpeechBatch& batch, const Tensor& speech, const StepContext& context) const;
+    Tensor splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const;
+
     std::shared_ptr<const Llama> llama_;
     SpeechBridge bridge_;
     Lora lora_;
+    CtcHead ctc_;
 };
 
 }  // namespace wavllm

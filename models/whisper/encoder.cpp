@@ -22,10 +22,11 @@ WhisperEncoder WhisperEncoder::load(const Weights& weights, const WhisperConfig&
     const int64_t d = config.dim;
     WhisperEncoder m;
     m.config_ = config;
-    m.conv1_ =
-        PackedConv::pack(weights.f32(names.ctranslate2() ? "conv1/weight" : "conv1.weight", {d, config.mels, kTaps}));
+    m.conv1_ = PackedConv::pack(
+        weights.f32(names.ctranslate2() ? "conv1/weight" : "conv1.weight", {d, config.mels, kTaps}), panels);
     m.conv1_bias_ = weights.f32(names.ctranslate2() ? "conv1/bias" : "conv1.bias", {d});
-    m.conv2_ = PackedConv::pack(weights.f32(names.ctranslate2() ? "conv2/weight" : "conv2.weight", {d, d, kTaps}));
+    m.conv2_ =
+        PackedConv::pack(weights.f32(names.ctranslate2() ? "conv2/weight" : "conv2.weight", {d, d, kTaps}), panels);
     m.conv2_bias_ = weights.f32(names.ctranslate2() ? "conv2/bias" : "conv2.bias", {d});
     m.positions_ = names.positions(config.max_source_positions, d);
     for (int64_t i = 0; i < config.encoder_layers; ++i) {
@@ -78,8 +79,9 @@ Tensor WhisperEncoder::block(const Block& b, const Tensor& x, const Tensor& bord
     const int64_t heads = config_.heads, dh = config_.head_dim();
     const Tensor qkv = b.qkv(b.attention_norm(x));
     const auto part = [&](int64_t i) { return whisper_heads(qkv, i * heads, heads, dh); };
-    const Tensor mixed = wavllm::attention(part(0), part(1), part(2),
-                                           {borders, borders, AttentionMask::full, whisper_attention_scale(dh)});
+    const Tensor mixed =
+        wavllm::attention(part(0), part(1), part(2),
+                          {borders, borders, AttentionMask::full, whisper_attention_scale(dh), b.qkv.weight.dtype()});
     const Tensor h = x + b.out(mixed);
     return h + b.ffn(b.ffn_norm(h));
 }

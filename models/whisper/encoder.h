@@ -26,6 +26,9 @@ public:
     Tensor forward(const Tensor& mel, const Tensor& borders, const Observer* observer = nullptr) const;
     /// Borders of forward()'s result: (frames - 1) / 2 + 1 rows a chunk.
     Tensor frame_borders(const Tensor& mel_borders) const;
+    /// SHA-256 over the configuration and all weights as they are held (so also over their dtype): what is derived from
+    /// one encoder's results is not used with another.
+    std::string fingerprint() const;
 
 private:
     struct Block {

@@ -31,6 +31,12 @@ inline Wavllm tiny_model(double lora_dropout = 0.1, uint64_t seed = 5) {
             Lora({.rank = 4, .alpha = 8, .dropout = lora_dropout}, 2, llama->lora_dims(), seed)};
 }
 
+/// The same with a CTC head.
+inline Wavllm tiny_ctc_model(uint64_t seed = 5) {
+    Wavllm model = tiny_model(0.1, seed);
+    return {model.shared_llama(), model.bridge(), model.lora(), CtcHead(32, seed)};
+}
+
 /// Clips of different lengths; the answer is told by the clip's mean, so there is something to learn.
 inline std::vector<SpeechExample> tiny_examples(size_t n) {
     std::vector<SpeechExample> examples(n);
@@ -92,6 +98,35 @@ inline Preset tiny_preset(int64_t steps) {
     p.data.batch_clips = 4;
     p.data.bucket_batches = 2;
     p.data.max_new_tokens = 4;
+    return p;
+}
+
+/// A warm start of the adapter by CTC, then everything by cross-entropy with CTC beside it; the clips in two sets.
+inline Preset tiny_staged_preset(int64_t ctc_steps, int64_t joint_steps) {
+    Preset p = tiny_preset(joint_steps);
+    p.data.train = {{"few", "few.tsv"}, {"many", "many.tsv"}};
+    p.ctc = {.frequent = 6, .random = 5};
+    Stage ctc;
+    ctc.name = "ctc";
+    ctc.steps = ctc_steps;
+    ctc.trains = "adapter";
+    ctc.warmup_steps = 2;
+    ctc.adapter_rate = 5e-3;
+    ctc.batch_clips = 4;
+    ctc.ce_weight = 0;
+    ctc.ctc_weight = 1;
+    ctc.time_mask = 0.2;
+    ctc.time_mask_frames = 4;
+    ctc.feature_dropout = 0.1;
+    Stage joint = ctc;
+    joint.name = "joint";
+    joint.steps = joint_steps;
+    joint.trains = "adapter+lora";
+    joint.lora_rate = 5e-3;
+    joint.ce_weight = 1;
+    joint.ctc_weight = 0.2;
+    joint.shares = {{"few", 1}, {"many", 2}};
+    p.stages = {ctc, joint};
     return p;
 }
 

@@ -11,6 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "tensor/error.h"
 #include "tests/support/small_disk.h"
 #include "tests/support/temp_folder.h"
@@ -98,4 +102,28 @@ TEST_CASE("atomic file: what a killed writer left is removed, a living writer's 
     CHECK_FALSE(std::filesystem::exists(dead));
     CHECK(std::filesystem::exists(living));
     ::close(fd);
+}
+
+TEST_CASE("atomic file: writers of one path at the same time do not take each other's file for a leftover") {
+    TempFolder folder;
+    const auto path = folder / "state";
+    std::atomic<int> failures = 0;
+    std::vector<std::thread> writers;
+    for (const char letter : {'a', 'b', 'c'})
+        writers.emplace_back([&, letter] {
+            for (int i = 0; i < 300; ++i) {
+                try {
+                    AtomicFile file(path, Durability::process);
+                    file.write(std::string(3000, letter));
+                    file.commit();
+                } catch (const FileError&) {
+                    ++failures;
+                }
+            }
+        });
+    for (std::thread& writer : writers) writer.join();
+    CHECK(failures == 0);
+    const std::string content = read_all(path);
+    CHECK(content == std::string(3000, content.empty() ? '?' : content[0]));
+    CHECK(files_in(folder.path()) == 1);
 }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <set>
 
 #include "models/preset/preset.h"
@@ -19,7 +20,7 @@ TEST_CASE("a preset: defaults, values, overrides, and back to JSON") {
     CHECK(p.lora.rank == 8);
     CHECK(p.lora.alpha == 16);
     CHECK(p.train.adapter_rate == 1);
-    CHECK(p.data.train == "some/file.tsv");
+    CHECK(p.data.train == Manifests{{"all", "some/file.tsv"}});
     CHECK(p.train.checkpoint_activations);
     CHECK(p.train.beta2 == doctest::Approx(0.98));
     CHECK(parse_preset(nlohmann::json::parse(p.to_json().dump()), "again").to_json() == p.to_json());
@@ -40,6 +41,94 @@ TEST_CASE("what is wrong in a preset is named, with the nearest right name") {
                          UsageError);
     CHECK_THROWS_WITH_AS(parse(R"({"lora": {"dropout": 1}})"), doctest::Contains("lora.dropout"), UsageError);
     CHECK_THROWS_AS(parse("[]"), UsageError);
+}
+
+TEST_CASE("stages: what they do not say they take from train and data; overrides by name; and back to JSON") {
+    const auto json = nlohmann::json::parse(R"({
+        "data": {"train": {"synth": "s.tsv", "real": "r.tsv"}, "batch_seconds": 50},
+        "train": {"adapter_rate": 0.25, "steps": 7},
+        "stages": [{"name": "ctc", "trains": "adapter", "ce_weight": 0, "ctc_weight": 1, "steps": 40},
+                   {"name": "joint", "shares": {"synth": 3, "real": 1}, "ctc_weight": 0.2}]})");
+    const std::vector<std::string> set{"stages.joint.shares.real=2", "stages.ctc.adapter_rate=0.5",
+                                       "train.warmup_steps=3", "data.train.digits=d.tsv"};
+    const Preset p = parse_preset(json, "x.json", set);
+    CHECK(p.data.train == Manifests{{"digits", "d.tsv"}, {"real", "r.tsv"}, {"synth", "s.tsv"}});
+    REQUIRE(p.stages.size() == 2);
+    CHECK(p.stages[0].adapter_rate == 0.5);
+    CHECK(p.stages[1].adapter_rate == 0.25);
+    CHECK(p.stages[0].warmup_steps == 3);
+    CHECK(p.stages[1].batch_seconds == 50);
+    CHECK(p.stages[1].steps == 7);
+    CHECK(p.stages[1].shares == Shares{{"real", 2}, {"synth", 3}});
+    CHECK(p.total_steps() == 47);
+    CHECK(p.has_ctc());
+    CHECK(parse_preset(nlohmann::json::parse(p.to_json().dump()), "again").to_json() == p.to_json());
+
+    const Preset plain = plain_recipe(p);
+    REQUIRE(plain.stages.size() == 1);
+    CHECK(plain.total_steps() == 47);
+    CHECK(!plain.has_ctc());
+    CHECK(!plain.adapter.output_norm);
+    CHECK(plain.stages[0].trains == "adapter+lora");
+    CHECK(plain.stages[0].shares == p.stages[1].shares);
+
+    // without stages: one, of what train and data say
+    const Preset single = parse_preset(nlohmann::json::parse(R"({"train": {"steps": 9, "lora_rate": 0.125}})"), "y");
+    CHECK(single.stages.empty());
+    CHECK(single.all_stages().front().steps == 9);
+    CHECK(single.all_stages().front().lora_rate == 0.125);
+}
+
+TEST_CASE("what is wrong in a stage is named") {
+    const auto parse = [](const char* text, std::vector<std::string> set = {}) {
+        parse_preset(nlohmann::json::parse(text), "p.json", set);
+    };
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a", "stepz": 1}]})"),
+                         doctest::Contains("\"stages.a.stepz\"; the nearest known one is \"stages.a.steps\""),
+                         UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a"}]})", {"stages.b.steps=1"}),
+                         doctest::Contains("\"stages.a.steps\""), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a"}, {"name": "a"}]})"), doctest::Contains("two stages"),
+                         UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a", "shares": {"x": 1}}]})"),
+                         doctest::Contains("no training set \"x\""), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a", "ce_weight": 0}]})"), doctest::Contains("must be positive"),
+                         UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a", "ce_weight": 0, "ctc_weight": 1}]})"),
+                         doctest::Contains("only train the adapter"), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a.b"}]})"), doctest::Contains("stage's name"), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": {"a": {}}})"), doctest::Contains("list of objects"), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"stages": [{"name": "a", "trains": "llm"}]})"),
+                         doctest::Contains("adapter, lora, adapter+lora"), UsageError);
+}
+
+TEST_CASE("mixed sampler: sets by their shares, clips by their lengths, every set through its own epochs") {
+    std::vector<double> a, b, none;
+    for (int i = 0; i < 60; ++i) a.push_back(1 + i % 10);
+    for (int i = 0; i < 20; ++i) b.push_back(2);
+    const std::vector<MixedSampler::Set> sets{{"a", a, 3}, {"b", b, 1}, {"off", none, 0}};
+    const SamplerConfig config{.batch_seconds = 20, .batch_clips = 5, .bucket_batches = 2, .seed = 3};
+    MixedSampler sampler(sets, config, 2, 8), later(sets, config, 2, 8);
+    std::array<int, 3> batches{};
+    std::vector<std::set<size_t>> epoch(2);
+    for (int n = 0; n < 400; ++n) {
+        const auto batch = sampler.batch(n);
+        ++batches[batch.set];
+        for (size_t clip : *batch.clips) {
+            const double s = batch.set == 0 ? a[clip] : b[clip];
+            CHECK(s >= 2);
+            CHECK(s <= 8);
+            epoch[batch.set].insert(clip);
+        }
+    }
+    CHECK(batches[2] == 0);
+    CHECK(batches[0] > 260);  // 300 expected
+    CHECK(batches[0] < 340);
+    CHECK(epoch[0].size() == 42);  // 7 of 10 lengths
+    CHECK(epoch[1].size() == 20);
+    const std::vector<size_t> want = *sampler.batch(57).clips;
+    CHECK(*later.batch(57).clips == want);  // asked in another order
+    CHECK_THROWS_WITH_AS(MixedSampler(sets, config, 11, 0), doctest::Contains("\"a\" has no clip"), UsageError);
 }
 
 TEST_CASE("schedule: warm-up, then the decay that was chosen") {

@@ -20,17 +20,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kSteps = 20;
+constexpr int64_t kCtcSteps = 8, kJointSteps = 12, kSteps = kCtcSteps + kJointSteps;
 
+/// A run of two stages on two sets of clips: CTC, masks, sampling of sets and classes, and what is frozen between.
 TrainReport run_in(const fs::path& folder, bool resume, const std::function<void(int64_t)>& after_step = {}) {
-    Wavllm model = tiny_model();
-    const auto examples = tiny_examples(12);
+    Wavllm model = tiny_ctc_model();
+    const auto examples = tiny_examples(14);
+    const auto set = [&](const char* name, size_t first, size_t n) {
+        return ExampleSet{
+            name,
+            {examples.begin() + static_cast<ptrdiff_t>(first), examples.begin() + static_cast<ptrdiff_t>(first + n)}};
+    };
+    const std::vector<ExampleSet> train{set("few", 0, 3), set("many", 3, 7)}, valid{set("valid", 10, 4)};
     const NumberTokenizer tokenizer;
-    RunFolder run = resume ? RunFolder::open(folder) : RunFolder::create(folder, tiny_preset(kSteps));
+    RunFolder run =
+        resume ? RunFolder::open(folder) : RunFolder::create(folder, tiny_staged_preset(kCtcSteps, kJointSteps));
     Trainer::Callbacks callbacks;
-    if (after_step) callbacks.step = [&](int64_t step, const StepResult&, double) { after_step(step); };
-    return Trainer(model, tokenizer, std::span(examples).first(8), std::span(examples).subspan(8), run, callbacks)
-        .run();
+    if (after_step) callbacks.step = [&](int64_t step, const Stage&, const StepResult&, double) { after_step(step); };
+    return Trainer(model, tokenizer, train, valid, run, callbacks).run();
 }
 
 /// Runs f in a child process and returns how it ended.
@@ -57,7 +64,7 @@ TEST_CASE("killed at any step and resumed, a run ends in the same files, byte fo
     CHECK(report.steps_done == kSteps);
     CHECK(!report.stopped);
     REQUIRE(fs::exists(whole / "adapter.safetensors"));
-    for (const int64_t kill_after : {0, 4, 5, 13, 19}) {
+    for (const int64_t kill_after : {0, 4, 7, 8, 13, 19}) {
         CAPTURE(kill_after);
         const fs::path killed = temp.path() / fmt::format("killed{}", kill_after);
         const int status = in_child([&] {

@@ -21,7 +21,8 @@ std::string train_bytes(int64_t steps, bool checkpoint_activations, int64_t accu
     const auto examples = tiny_examples(16);
     Preset preset = tiny_preset(steps);
     preset.train.checkpoint_activations = checkpoint_activations;
-    Optimizer optimizer(model.parameters(), {});
+    const Stage stage = preset.all_stages()[0];
+    Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
     std::string bytes;
     const auto all = pointers(examples);
     for (int64_t step = 0; step < steps; ++step) {
@@ -29,7 +30,7 @@ std::string train_bytes(int64_t steps, bool checkpoint_activations, int64_t accu
         std::vector<SpeechBatch> micro;
         const auto each = static_cast<size_t>(4 / accumulate);
         for (size_t i = 0; i < 4; i += each) micro.push_back(make_batch(std::span(all).subspan(first + i, each), true));
-        const StepResult r = training_step(model, optimizer, micro, step, preset);
+        const StepResult r = training_step(model, optimizer, micro, step, step, stage, preset);
         bytes.append(reinterpret_cast<const char*>(&r.norms.total), sizeof(double));
         if (accumulate == 1) bytes.append(reinterpret_cast<const char*>(&r.loss), sizeof(double));
     }

@@ -51,11 +51,12 @@ TEST_CASE("a training step asks neither heap nor system for memory after the sec
         const auto examples = tiny_examples(4);
         Preset preset = tiny_preset(6);
         preset.train.checkpoint_activations = checkpointing;
-        Optimizer optimizer(model.parameters(), {});
+        const Stage stage = preset.all_stages()[0];
+        Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
         const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true));
         for (int64_t step = 0; step < 6; ++step) {
             const uint64_t heap = g_allocations, system = memory::system_requests();
-            training_step(model, optimizer, batches, step, preset);
+            training_step(model, optimizer, batches, step, step, stage, preset);
             CAPTURE(step);
             if (step < 2) continue;
             CHECK(g_allocations - heap == 0);
@@ -68,11 +69,13 @@ TEST_CASE("the loss falls, and the clips are learned") {
     const Wavllm model = tiny_model();
     const auto examples = tiny_examples(16);
     const Preset preset = tiny_preset(120);
-    Optimizer optimizer(model.parameters(), {.adapter_rate = 5e-3, .lora_rate = 5e-3});
+    const Stage stage = preset.all_stages()[0];
+    Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
     const std::vector<SpeechBatch> batches{make_batch(pointers(examples), true)};
-    const double first = training_step(model, optimizer, batches, 0, preset).loss;
+    const double first = training_step(model, optimizer, batches, 0, 0, stage, preset).loss;
     double last = first;
-    for (int64_t step = 1; step < 120; ++step) last = training_step(model, optimizer, batches, step, preset).loss;
+    for (int64_t step = 1; step < 120; ++step)
+        last = training_step(model, optimizer, batches, step, step, stage, preset).loss;
     CHECK(last < 0.2 * first);
     CHECK(evaluate(model, NumberTokenizer(), pointers(examples), {.max_new_tokens = 4}).accuracy() > 0.9);
 }
@@ -99,8 +102,10 @@ TEST_CASE("an exactly zero gradient is an error unless it is declared") {
     backward(sum_all(scale(w, 0)));
     CHECK_THROWS_WITH_AS(Optimizer({{"w", w, "adapter"}}, {}).norms(3), doctest::Contains("\"w\" is exactly zero"),
                          TrainingError);
+    GroupSettings later;
+    for (GroupSetting& g : later) g.updates = 1;
     CHECK_NOTHROW(Optimizer({{"w", w, "lora", true}}, {}).norms(0));
-    CHECK_THROWS_AS(Optimizer({{"w", w, "lora", true}}, {}).norms(1), TrainingError);
+    CHECK_THROWS_AS(Optimizer({{"w", w, "lora", true}}, {}, later).norms(1), TrainingError);
 }
 
 TEST_CASE("a value that is not finite is an error that names the op which made it") {
@@ -109,7 +114,7 @@ TEST_CASE("a value that is not finite is an error that names the op which made i
     examples[1].features.mutable_data<float>()[7] = std::numeric_limits<float>::infinity();
     Optimizer optimizer(model.parameters(), {});
     const std::vector<SpeechBatch> batches{make_batch(pointers(examples), true)};
-    CHECK_THROWS_WITH_AS(training_step(model, optimizer, batches, 0, tiny_preset(1)),
+    CHECK_THROWS_WITH_AS(training_step(model, optimizer, batches, 0, 0, tiny_preset(1).all_stages()[0], tiny_preset(1)),
                          doctest::Contains("conv1d: its result is the first"), TrainingError);
     clear_tape();
 }

@@ -17,7 +17,7 @@ namespace wavllm {
 namespace {
 
 struct Options {
-    std::string model = "whisper-base", panels = "f32", json;
+    std::string model = "whisper-base", panels = "auto", json;
     double seconds = 30;
     int runs = 5;
 };
@@ -38,7 +38,7 @@ int bench_encoder(const Options& o) {
     const double load = load_average();
     const auto checkpoint = open_checkpoint(find_model(o.model).model());
     const WhisperEncoder encoder =
-        Whisper::load_encoder(*checkpoint, whisper_config(*checkpoint), o.panels == "bf16" ? DType::bf16 : DType::f32);
+        Whisper::load_encoder(*checkpoint, whisper_config(*checkpoint), frozen_dtype(o.panels));
     const int64_t lengths[] = {static_cast<int64_t>(o.seconds * 100)};  // mel frames of 10 ms
     Tensor mel, borders;
     {
@@ -75,8 +75,9 @@ WAVLLM_BENCH(encoder, {"encoder", "Whisper's encoder on 30 s of audio", "wavllm 
                            app.add_option("--model", o->model, "as in transcribe (whisper-base)");
                            app.add_option("--seconds", o->seconds, "of audio, at most 30 (30)");
                            app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
-                           app.add_option("--panels", o->panels, "weights in f32, or bf16 for half the memory (f32)")
-                               ->check(CLI::IsMember({"f32", "bf16"}));
+                           app.add_option("--panels", o->panels,
+                                          "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                               ->check(CLI::IsMember({"auto", "f32", "bf16"}));
                            app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
                            return [o] { return bench_encoder(*o); };
                        }});

@@ -24,7 +24,7 @@ using nlohmann::ordered_json;
 struct Options {
     int64_t sequences = 4, tokens = 160, targets = 40, rank = 32, layers = 30;
     int runs = 5, warm_up = 2;
-    std::string panels = "f32", json;
+    std::string panels = "auto", json;
     bool checkpoint = false;
 };
 
@@ -47,7 +47,7 @@ struct StepTimes {
 class Step {
 public:
     explicit Step(const Options& o)
-        : llama_(random_llama(smollm2(o.layers), 1, true, o.panels == "bf16" ? DType::bf16 : DType::f32)),
+        : llama_(random_llama(smollm2(o.layers), 1, true, frozen_dtype(o.panels))),
           lora_({.rank = o.rank, .alpha = static_cast<double>(o.rank), .dropout = 0}, o.layers, llama_.lora_dims(), 1),
           optimizer_(lora_.parameters(), {}) {
         PurposeScope scope(Purpose::data);
@@ -81,7 +81,7 @@ public:
             backward_end = watch.seconds();
             loss_ = loss.loss.item();
         }
-        optimizer_.update(step, 1, optimizer_.norms(step));
+        optimizer_.update(1, optimizer_.norms(step));
         arena.check();
         const double end = watch.seconds();
         times.forward.push_back(forward);
@@ -194,8 +194,9 @@ WAVLLM_BENCH(step, {"step", "one LoRA training step on a frozen SmolLM2-135M wit
                         app.add_option("--layers", o->layers, "blocks of the model (30)");
                         app.add_option("--runs", o->runs, "timed steps, at least 5 (5)");
                         app.add_option("--warm-up", o->warm_up, "steps before them (2)");
-                        app.add_option("--panels", o->panels, "frozen weights in f32 or bf16 (f32)")
-                            ->check(CLI::IsMember({"f32", "bf16"}));
+                        app.add_option("--panels", o->panels,
+                                       "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                            ->check(CLI::IsMember({"auto", "f32", "bf16"}));
                         app.add_flag("--checkpoint-activations", o->checkpoint,
                                      "keep only the blocks' inputs, compute the rest again in backward");
                         app.add_option("--json", o->json, "write the figures to this file (- is stdout)");

@@ -7,14 +7,15 @@
 namespace wavllm {
 
 nlohmann::ordered_json Timing::to_json() const {
-    return {{"median", median}, {"fastest", fastest}, {"slowest", slowest}, {"runs", runs}};
+    return {{"median", median}, {"fastest", fastest}, {"slowest", slowest}, {"runs", runs}, {"samples", samples}};
 }
 
 Timing summarize(std::vector<double> seconds) {
+    std::vector<double> samples = seconds;
     std::sort(seconds.begin(), seconds.end());
     const size_t n = seconds.size(), half = n / 2;
     const double median = n % 2 ? seconds[half] : (seconds[half - 1] + seconds[half]) / 2;
-    return {median, seconds.front(), seconds.back(), static_cast<int>(n)};
+    return {median, seconds.front(), seconds.back(), static_cast<int>(n), std::move(samples)};
 }
 
 Timing measure(const std::function<double()>& run, int runs) {

@@ -10,6 +10,7 @@ namespace wavllm {
 struct Timing {
     double median = 0, fastest = 0, slowest = 0;
     int runs = 0;
+    std::vector<double> samples{};  ///< in the order measured
 
     nlohmann::ordered_json to_json() const;
 };

@@ -3,8 +3,10 @@
 #include "data/progress.h"
 #include "models/whisper/whisper.h"
 #include "tensor/text.h"
+#include "wavllm/report/report.h"
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/model_files.h"
+#include "wavllm/support/origin.h"
 
 namespace wavllm {
 
@@ -21,41 +23,94 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
 }
 
 System load_system(const Preset& preset) {
-    const DType panels = preset.model.frozen_dtype == "bf16" ? DType::bf16 : DType::f32;
+    const DType panels = frozen_dtype(preset.model.frozen_dtype);
     const auto whisper = open_checkpoint(find_model(preset.model.whisper).model());
-    auto encoder = std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper)));
+    auto encoder =
+        std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper), panels));
     LanguageModel llm = load_language_model(preset.model.llm, panels);
     return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
                         std::move(llm.tokenizer));
 }
 
-std::vector<SpeechExample> load_with_progress(const System& system, const std::filesystem::path& manifest,
-                                              const std::string& what) {
+std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
+                                              std::span<const std::filesystem::path> manifests, const std::string& what,
+                                              EncodeSummary* summary) {
     std::optional<Progress> bar;
-    auto examples = load_examples(system, manifest, [&](size_t done, size_t total) {
-        if (!bar) bar.emplace("encode " + what, static_cast<int64_t>(total), "clips");
-        bar->update(static_cast<int64_t>(done));
-    });
+    const auto whole = [](double seconds) { return static_cast<int64_t>(std::ceil(seconds)); };
+    auto examples = load_examples(
+        system, manifests, cache,
+        [&](double done, double total) {
+            if (!bar) bar.emplace("encode " + what, 0, "s of audio");
+            bar->set_total(whole(total));
+            bar->update(whole(done));
+        },
+        summary);
     if (bar) bar->finish();
     return examples;
 }
 
-TrainReport train_run(System& system, std::span<const SpeechExample> train, std::span<const SpeechExample> valid,
+std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
+                                              const std::filesystem::path& manifest, const std::string& what) {
+    return load_with_progress(system, cache, std::span(&manifest, 1), what);
+}
+
+void add_no_cache(CLI::App& app, bool& no_cache) {
+    app.add_flag("--no-cache", no_cache,
+                 "keep the encoder's features in memory: 50 kB a second of speech, Whisper base");
+}
+
+std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache) {
+    return no_cache ? nullptr : open_feature_cache(system);
+}
+
+std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cache, const Manifests& manifests,
+                                  const std::filesystem::path& home, const std::string& what) {
+    std::vector<ExampleSet> sets;
+    int64_t keys = 0;
+    for (const auto& [name, manifest] : manifests) {
+        sets.push_back({name, load_with_progress(system, cache, home / manifest,
+                                                 manifests.size() > 1 ? fmt::format("{} ({})", what, name) : what)});
+        for (SpeechExample& e : sets.back().examples) e.key += keys;
+        keys += static_cast<int64_t>(sets.back().examples.size());
+    }
+    return sets;
+}
+
+namespace {
+
+/// A report that cannot be written is said; it does not end a run.
+void try_report(const std::filesystem::path& run) {
+    try {
+        write_report(run);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "\nthe report was not written: %s\n", e.what());
+    }
+}
+
+}  // namespace
+
+TrainReport train_run(System& system, std::span<const ExampleSet> train, std::span<const ExampleSet> valid,
                       RunFolder& run) {
-    Progress bar("train", run.preset().train.steps, "steps");
+    record_origin(run, system);
+    Progress bar("train", run.preset().total_steps(), "steps");
     Trainer::Callbacks callbacks;
     bool first = true;
-    callbacks.step = [&](int64_t step, const StepResult& r, double) {
+    callbacks.step = [&](int64_t step, const Stage& stage, const StepResult& r, double) {
         if (first) bar.resume_at(step);
         first = false;
-        bar.update(step + 1, fmt::format("loss {:.4f}  |grad| {:.2f}", r.loss, r.norms.total));
+        std::string losses;
+        if (stage.ce_weight > 0) losses += fmt::format("loss {:.3f}  ", r.ce);
+        if (stage.ctc_weight > 0) losses += fmt::format("ctc {:.3f}  ", r.ctc);
+        bar.update(step + 1, fmt::format("{}: {}|grad| {:.2f}", stage.name, losses, r.norms.total));
     };
-    callbacks.validation = [&](int64_t steps_done, double loss, const Evaluation& e) {
-        std::fprintf(stderr, "\nvalidation after %ld steps: loss %.4f, %s\n", steps_done, loss, summary(e).c_str());
+    callbacks.validation = [&](int64_t steps_done, const std::vector<Validation>& v) {
+        std::fprintf(stderr, "\nvalidation after %ld steps: %s\n", steps_done, summary(v).c_str());
+        try_report(run.path());
     };
     Trainer trainer(*system.model, *system.tokenizer, train, valid, run, callbacks);
     const TrainReport report = trainer.run();
     bar.finish();
+    try_report(run.path());
     return report;
 }
 
@@ -69,6 +124,17 @@ System load_adapter_system(const std::filesystem::path& adapter) {
 std::string summary(const Evaluation& e) {
     return fmt::format("{} of {} exactly right ({:.1f} %), {}", e.exact, e.answers.size(), 100 * e.accuracy(),
                        format_rates(e.rates.normal_words, e.rates.normal_characters));
+}
+
+std::string summary(const std::vector<Validation>& validations) {
+    std::string text;
+    for (const Validation& v : validations) {
+        if (validations.size() > 1) text += fmt::format("\n  {}: ", v.set);
+        if (v.loss) text += fmt::format("loss {:.4f}, ", *v.loss);
+        if (v.llm) text += summary(*v.llm);
+        if (v.ctc) text += fmt::format("{}CTC head: {}", v.llm ? "\n    " : "", summary(*v.ctc));
+    }
+    return text;
 }
 
 }  // namespace wavllm

@@ -2,8 +2,9 @@
 // What train, eval, transcribe and demo have in common.
 
 #include "infer/evaluate.h"
-#include "models/wavllm/system.h"
+#include "models/wavllm/load_examples.h"
 #include "train/trainer.h"
+#include "wavllm/command.h"
 
 namespace wavllm {
 
@@ -11,15 +12,26 @@ namespace wavllm {
 std::filesystem::path preset_path(const std::string& name, const std::filesystem::path& home);
 /// build_system with the models the preset names, found or fetched (see find_model).
 System load_system(const Preset& preset);
-/// load_examples with a progress bar.
-std::vector<SpeechExample> load_with_progress(const System& system, const std::filesystem::path& manifest,
-                                              const std::string& what);
-/// Runs the trainer with a progress bar; validations as lines.
-TrainReport train_run(System& system, std::span<const SpeechExample> train, std::span<const SpeechExample> valid,
+/// load_examples with a progress bar where something has to be encoded.
+std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
+                                              std::span<const std::filesystem::path> manifests, const std::string& what,
+                                              EncodeSummary* summary = nullptr);
+std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
+                                              const std::filesystem::path& manifest, const std::string& what);
+/// --no-cache of a command that reads manifests, and the cache it leaves: none with --no-cache.
+void add_no_cache(CLI::App& app, bool& no_cache);
+std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache);
+/// The sets of a preset (data.train, ...), relative paths taken from `home`. Keys count over all of them.
+std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cache, const Manifests& manifests,
+                                  const std::filesystem::path& home, const std::string& what);
+/// Runs the trainer with a progress bar; validations as lines, and as the report in the run's folder.
+TrainReport train_run(System& system, std::span<const ExampleSet> train, std::span<const ExampleSet> valid,
                       RunFolder& run);
 /// The system an adapter file belongs to, with its parameters loaded.
 System load_adapter_system(const std::filesystem::path& adapter);
 /// "39 of 40 exactly right (97.5 %), WER ..., CER ..." on one line.
 std::string summary(const Evaluation& evaluation);
+/// "speech: loss ..., ..." for each set, with the CTC head's answers where there are any.
+std::string summary(const std::vector<Validation>& validations);
 
 }  // namespace wavllm

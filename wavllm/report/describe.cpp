@@ -1,0 +1,94 @@
+// A preset in words.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/linear/packed_weight.h"
+#include "wavllm/report/sections.h"
+
+namespace wavllm {
+
+namespace {
+
+std::string names(const std::vector<Stage>& stages) {
+    std::string text;
+    for (const Stage& s : stages) text += fmt::format("{}{} ({} steps)", text.empty() ? "" : ", ", s.name, s.steps);
+    return text;
+}
+
+std::string percent(double share) {
+    return fmt::format("{:g} %", 100 * share);
+}
+
+std::string lengths(const Stage& s) {
+    if (s.min_seconds > 0 && s.max_seconds > 0) return fmt::format("{:g} to {:g} s", s.min_seconds, s.max_seconds);
+    if (s.min_seconds > 0) return fmt::format("from {:g} s", s.min_seconds);
+    return s.max_seconds > 0 ? fmt::format("up to {:g} s", s.max_seconds) : "all lengths";
+}
+
+}  // namespace
+
+std::string sentence(const Preset& p) {
+    const std::vector<Stage> stages = p.all_stages();
+    bool lora = false;
+    for (const Stage& s : stages) lora = lora || s.trains != "adapter";
+    const std::string trained = lora ? fmt::format("a trained adapter and LoRA of rank {} let", p.lora.rank)
+                                     : std::string("a trained adapter lets");
+    return fmt::format("A speech LLM: frozen {} hears, {} frozen {} understand it. {}: {}.", p.model.whisper, trained,
+                       p.model.llm, stages.size() == 1 ? "One stage" : fmt::format("{} stages", stages.size()),
+                       names(stages));
+}
+
+Json additions(const Preset& p) {
+    Json list = Json::array();
+    const auto add = [&](const char* name, bool on, const std::string& what) {
+        list.push_back({{"name", name}, {"on", on}, {"what", on ? what : ""}});
+    };
+    const std::vector<Stage> stages = p.all_stages();
+    std::vector<Stage> warm, with_ctc, beside, adapter_only;
+    double time_mask = 0, channel_mask = 0, dropout = 0;
+    for (const Stage& s : stages) {
+        if (s.ctc_weight > 0 && s.ce_weight == 0) warm.push_back(s);
+        if (s.ctc_weight > 0 && s.ce_weight > 0) beside.push_back(s);
+        if (s.ce_weight > 0 && s.trains == "adapter") adapter_only.push_back(s);
+        time_mask = std::max(time_mask, s.time_mask);
+        channel_mask = std::max(channel_mask, s.channel_mask);
+        dropout = std::max(dropout, s.feature_dropout);
+    }
+    add("CTC warm start", !warm.empty(), "on the LLM's token embeddings, the LLM not running: " + names(warm));
+    add("adapter alone", !adapter_only.empty(), "before LoRA joins in: " + names(adapter_only));
+    add("CTC beside cross-entropy", !beside.empty(),
+        beside.empty() ? "" : fmt::format("weight {:g}: {}", beside.front().ctc_weight, names(beside)));
+    add("output norm", p.adapter.output_norm, "of the adapter, to the RMS of the LLM's embeddings");
+    add("time masks", time_mask > 0, "on up to " + percent(time_mask) + " of the frames");
+    add("channel masks", channel_mask > 0, "on up to " + percent(channel_mask) + " of the channels");
+    add("feature dropout", dropout > 0, "of up to " + percent(dropout));
+    add("stages", stages.size() > 1, fmt::format("{} of them, each with its own rates and data", stages.size()));
+    add("short padding", p.model.encoder_padding != "30s", "of the encoder's input: own length and 1 s, not 30 s");
+    const bool bf16 = frozen_dtype(p.model.frozen_dtype) == DType::bf16;
+    add("bf16 weights", bf16, "for the frozen models, sums in f32");
+    return list;
+}
+
+Json stages(const Preset& p) {
+    Json list = Json::array();
+    int64_t begin = 0;
+    for (const Stage& s : p.all_stages()) {
+        list.push_back({{"name", s.name},
+                        {"begin", begin},
+                        {"end", begin + s.steps},
+                        {"trains", s.trains},
+                        {"ce_weight", s.ce_weight},
+                        {"ctc_weight", s.ctc_weight},
+                        {"lengths", lengths(s)},
+                        {"rates",
+                         {{"adapter", s.trains != "lora" ? s.adapter_rate : 0},
+                          {"lora", s.trains != "adapter" ? s.lora_rate : 0},
+                          {"ctc", s.ctc_weight > 0 ? s.adapter_rate : 0}}}});
+        begin += s.steps;
+    }
+    return list;
+}
+
+}  // namespace wavllm
