@@ -35,7 +35,6 @@ def facts():
         "cores": len(os.sched_getaffinity(0)),
         "features": [f for f in FEATURES if f in flags],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "kernel": os.uname().release,
     }
 
 

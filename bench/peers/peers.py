@@ -35,8 +35,12 @@ def turn(contestant):
     """Runs one process. Returns its samples and its peak resident memory in MiB."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen([str(part) for part in contestant.command], stdout=out, stderr=err, cwd=ROOT)
-        # The kernel's own figure (VmHWM) for this process, or the largest one that it started.
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            # The kernel's own figure (VmHWM) for this process, or the largest one that it started.
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C: the others are not to go on alone
+            process.terminate()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
@@ -163,7 +167,7 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="timed runs in a turn, at least 5 (5)")
     parser.add_argument("--only", default="", help=f"these works alone, with commas: {', '.join(works.NAMES)}")
     parser.add_argument("--wavllm", type=pathlib.Path, default=ROOT / "build" / "wavllm", help="our program")
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file (bench/results/peers-DATE-CPU.json); its table goes beside it")
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file (bench/results/peers-DATE-CPU.json)")
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.rounds < 1 or arguments.steps < 5:
         parser.error("--threads and --rounds must be at least 1, --steps at least 5")

@@ -75,7 +75,11 @@ AugmentReport augment(const AugmentOptions& o) {
                             return samples;
                         },
                     .enough = [&](int64_t count, double) { return count >= n * o.copies; },
-                    .progress = [&](int64_t count, double) { bar.update(count); }});
+                    .progress =
+                        [&](int64_t count, double, int64_t old, double) {
+                            bar.resume_at(old);
+                            bar.update(count);
+                        }});
     bar.finish();
 
     AugmentReport report{o.out / "augmented.tsv", n, static_cast<int64_t>(clips.size()), 0, 0};

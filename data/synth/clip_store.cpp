@@ -41,7 +41,7 @@ private:
             if (planned_ == static_cast<int64_t>(clips_.size())) plan();
             const int64_t i = planned_++;
             if (clip(i).frames > 0) {
-                count(clip(i).frames);
+                count(clip(i).frames, true);
                 continue;
             }
             ++running_;
@@ -79,13 +79,16 @@ private:
         running_seconds_ -= work_.expected_seconds(i);
         clip(i).frames = frames;
         clip(i).made = frames > 0;
-        if (frames > 0) count(frames);
+        if (frames > 0) count(frames, false);
     }
 
-    void count(int64_t frames) {
+    void count(int64_t frames, bool was_there) {
+        const double seconds = static_cast<double>(frames) / kSampleRate;
         ++count_;
-        seconds_ += static_cast<double>(frames) / kSampleRate;
-        work_.progress(count_, seconds_);
+        seconds_ += seconds;
+        old_count_ += was_there;
+        old_seconds_ += was_there ? seconds : 0;
+        work_.progress(count_, seconds_, old_count_, old_seconds_);
     }
 
     void drop_what_is_beyond() {
@@ -104,8 +107,8 @@ private:
     const ClipWork& work_;
     std::vector<StoredClip> clips_;
     std::vector<int64_t> item_clip_;  ///< clip of each item that has or had a process
-    int64_t planned_ = 0, count_ = 0, running_ = 0;
-    double seconds_ = 0, running_seconds_ = 0;
+    int64_t planned_ = 0, count_ = 0, old_count_ = 0, running_ = 0;
+    double seconds_ = 0, old_seconds_ = 0, running_seconds_ = 0;
 };
 
 }  // namespace

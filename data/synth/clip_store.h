@@ -27,7 +27,8 @@ struct ClipWork {
     std::function<std::vector<float>(int64_t i)> samples;
     /// Whether so many clips of so many seconds in all are enough.
     std::function<bool(int64_t clips, double seconds)> enough;
-    std::function<void(int64_t clips, double seconds)> progress;
+    /// What there is, and how much of it was there before.
+    std::function<void(int64_t clips, double seconds, int64_t old_clips, double old_seconds)> progress;
 };
 
 /// Makes clips 0, 1, ... until the first of them are enough, and returns those, in order. Files appear whole or not at

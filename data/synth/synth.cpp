@@ -187,7 +187,11 @@ private:
                         .expected_seconds = [&](int64_t i) { return plans[static_cast<size_t>(i)].expected_seconds(); },
                         .samples = [&](int64_t i) { return make_clip(plans[static_cast<size_t>(i)]); },
                         .enough = [&](int64_t n, double s) { return wanted > 0 ? s >= wanted : n >= amount.clips; },
-                        .progress = [&](int64_t n, double s) { bar.update(wanted > 0 ? std::llround(s) : n); }});
+                        .progress =
+                            [&](int64_t n, double s, int64_t old_n, double old_s) {
+                                bar.resume_at(wanted > 0 ? std::llround(old_s) : old_n);
+                                bar.update(wanted > 0 ? std::llround(s) : n);
+                            }});
         bar.finish();
         plans.resize(clips.size());
         return clips;

@@ -24,19 +24,26 @@ void add_file(ordered_json& files, const std::string& what, const std::string& n
     files.push_back({{"what", what}, {"name", name}, {"sha256", sha256_file(path)}});
 }
 
+/// The name of a model's file, without the digest that the download cache puts before it.
+void add_model_file(ordered_json& files, const std::string& what, const std::string& model, const fs::path& path) {
+    const std::string digest = sha256_file(path), prefix = digest.substr(0, 16) + "-";
+    std::string name = path.filename().string();
+    if (name.starts_with(prefix)) name = name.substr(prefix.size());
+    files.push_back({{"what", what}, {"name", fmt::format("{}: {}", model, name)}, {"sha256", digest}});
+}
+
 /// The files of a model, whether it has a name, is a file, or is a folder.
 void add_model(ordered_json& files, const std::string& what, const std::string& name) {
     for (const auto& [role, path] : find_model(name).files) {
         if (!fs::is_directory(path)) {
-            add_file(files, what, fmt::format("{}: {}", name, path.filename().string()), path);
+            add_model_file(files, what, name, path);
             continue;
         }
         std::vector<fs::path> inside;
         for (const auto& entry : fs::directory_iterator(path))
             if (entry.is_regular_file()) inside.push_back(entry.path());
         std::sort(inside.begin(), inside.end());
-        for (const fs::path& file : inside)
-            add_file(files, what, fmt::format("{}: {}", name, file.filename().string()), file);
+        for (const fs::path& file : inside) add_model_file(files, what, name, file);
     }
 }
 

@@ -39,6 +39,7 @@ const show = {
     },
     duration: (s) => {
         if (!isNumber(s)) return "–";
+        if (s > 0 && s < 1e-4) return `${Number((1e6 * s).toPrecision(2))} µs`;
         if (s < 1) return `${Number((1000 * s).toPrecision(3))} ms`;
         if (s < 60) return `${Number(s.toPrecision(3))} s`;
         const h = Math.floor(s / 3600), m = Math.floor((s % 3600) / 60), r = Math.round(s % 60);

@@ -1,8 +1,17 @@
 // Clips to listen to, with what was said and what each head understood.
 
+const mostWords = 70;  // an answer that repeats itself without end is shown as far as it is worth reading
+
 /// words: [kind, reference, hypothesis] with kind m, s, d or i, as infer/wer.h aligns them.
 function alignedWords(words) {
     if (words.length === 0) return el("p", {class: "words"}, el("em", {}, "(nothing)"));
+    if (words.length > 1.3 * mostWords)
+        return el("div", {}, wordLine(words.slice(0, mostWords)),
+            el("details", {}, el("summary", {}, `${words.length - mostWords} more words`), wordLine(words.slice(mostWords))));
+    return wordLine(words);
+}
+
+function wordLine(words) {
     return el("p", {class: "words"}, words.flatMap(([kind, reference, hypothesis]) => [
         kind === "m" ? hypothesis
             : el("span", {class: kind, title: {s: `said: ${reference}`, d: "missing in the answer", i: "not in the reference"}[kind]}, kind === "d" ? reference : hypothesis),

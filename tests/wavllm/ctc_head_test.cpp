@@ -1,0 +1,185 @@
+// The CTC head: its loss and gradients by hand-made logits and finite differences, its decoder against all logits at
+// once, and that it learns. Witness: float64 computed here from the definition, and the gradient check.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "autograd/gradient_check.h"
+#include "autograd/tape.h"
+#include "infer/evaluate.h"
+#include "kernels/common/check.h"
+#include "kernels/ctc_loss/ctc_loss.h"
+#include "tests/support/tiny_model.h"
+#include "train/ctc_classes.h"
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+namespace {
+
+constexpr int64_t kDim = 32;
+
+Tensor random_rows(int64_t rows, uint64_t seed) {
+    const Philox rng(seed, "rows", 0);
+    Tensor x = Tensor::empty({rows, kDim});
+    for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data<float>()[i] = rng.normal(static_cast<uint64_t>(i));
+    return x;
+}
+
+double cosine(const float* a, const float* b) {
+    double ab = 0, aa = 0, bb = 0;
+    for (int64_t i = 0; i < kDim; ++i) {
+        ab += static_cast<double>(a[i]) * b[i];
+        aa += static_cast<double>(a[i]) * a[i];
+        bb += static_cast<double>(b[i]) * b[i];
+    }
+    return ab / std::sqrt(aa * bb);
+}
+
+/// Scale, bias and blank as a head of some training might have them.
+Parameters moved(const CtcHead& head) {
+    Parameters p = head.parameters();
+    p[1].tensor.mutable_data<float>()[0] = 0.8f;
+    p[2].tensor.mutable_data<float>()[0] = -1.5f;
+    return p;
+}
+
+Tensor ids(std::vector<int32_t> v) {
+    return Tensor::from(v, {static_cast<int64_t>(v.size())});
+}
+
+}  // namespace
+
+TEST_CASE("ctc head: the loss is CTC over scaled cosines with the tokens' embeddings") {
+    const Llama llama = random_llama(tiny_llama_config(), 3);
+    const CtcHead head(kDim, 9);
+    const Parameters p = moved(head);
+    const Tensor x = random_rows(11, 4);
+    const CtcTargets targets{ids({7, 40, 3, 63}), kernels::make_borders(std::vector<int64_t>{6, 5}), ids({0, 2, 2, 1}),
+                             kernels::make_borders(std::vector<int64_t>{3, 1})};
+    const Tensor embeddings = llama.embed(targets.classes);
+    Tensor tokens = Tensor::empty({11, 4}), blank = Tensor::empty({11, 1});
+    for (int64_t t = 0; t < 11; ++t) {
+        const float* row = x.data<float>() + t * kDim;
+        for (int64_t c = 0; c < 4; ++c)
+            tokens.mutable_data<float>()[t * 4 + c] =
+                static_cast<float>(20 * 0.8 * cosine(row, embeddings.data<float>() + c * kDim));
+        blank.mutable_data<float>()[t] = static_cast<float>(20 * 0.8 * cosine(row, p[0].tensor.data<float>()) - 1.5);
+    }
+    const auto expected =
+        kernels::ctc_loss(tokens, blank, targets.borders, targets.targets, targets.target_borders, 1, false);
+    double sum = 0;
+    for (double loss : expected.losses.values()) sum += loss;
+    NoGrad no_grad;
+    CHECK(head.loss(x, targets, llama, 4).loss.item() == doctest::Approx(sum / 4).epsilon(1e-4));
+}
+
+TEST_CASE("ctc head: the best path is the largest of all tokens' logits and the blank's") {
+    const Llama llama = random_llama(tiny_llama_config(), 3);
+    const CtcHead head(kDim, 9);
+    const Parameters p = moved(head);
+    const int64_t vocab = llama.config().vocab;
+    Tensor all = Tensor::empty({vocab}, DType::i32);
+    for (int64_t i = 0; i < vocab; ++i) all.mutable_data<int32_t>()[i] = static_cast<int32_t>(i);
+    const Tensor embeddings = llama.embed(all);
+    Tensor x = random_rows(20, 8);
+    for (int64_t i = 0; i < kDim; ++i) {  // one row is a token's own direction, one the blank's
+        x.mutable_data<float>()[i] = 3 * embeddings.data<float>()[61 * kDim + i];
+        x.mutable_data<float>()[kDim + i] = p[0].tensor.data<float>()[i];
+    }
+    const std::vector<int32_t> path = head.best_path(x, llama);
+    REQUIRE(path.size() == 20);
+    CHECK(path[0] == 61);
+    for (int64_t t = 0; t < 20; ++t) {
+        const float* row = x.data<float>() + t * kDim;
+        double top = 16 * cosine(row, p[0].tensor.data<float>()) - 1.5;
+        int32_t best = CtcHead::kBlank;
+        for (int64_t c = 0; c < vocab; ++c)
+            if (const double v = 16 * cosine(row, embeddings.data<float>() + c * kDim); v > top) {
+                top = v;
+                best = static_cast<int32_t>(c);
+            }
+        CHECK(path[static_cast<size_t>(t)] == best);
+    }
+}
+
+TEST_CASE("ctc head: gradients reach speech, blank, scale and bias, and are right") {
+    const Llama llama = random_llama(tiny_llama_config(), 3);
+    const CtcHead head(kDim, 9);
+    const Parameters p = moved(head);
+    Tensor x = random_rows(7, 4);
+    set_requires_grad(x);
+    const CtcTargets targets{ids({7, 40, 3}), kernels::make_borders(std::vector<int64_t>{7}), ids({0, 2}),
+                             kernels::make_borders(std::vector<int64_t>{2})};
+    const auto loss = [&] { return head.loss(x, targets, llama, 2).loss; };
+    backward(loss());
+    std::vector<std::pair<Tensor, const char*>> leaves{{x, "speech"}};
+    for (const Parameter& q : p) leaves.emplace_back(q.tensor, q.name.c_str());
+    for (auto& [leaf, name] : leaves) {
+        CAPTURE(name);
+        REQUIRE(gradient_arrived(leaf));
+        const float* g = grad(leaf).data<float>();
+        NoGrad no_grad;
+        for (int64_t i = 0; i < std::min<int64_t>(leaf.numel(), 40); i += 3) {
+            float& v = leaf.mutable_data<float>()[i];
+            const float old = v;
+            constexpr float h = 1e-2f;
+            v = old + h;
+            const double up = loss().item();
+            v = old - h;
+            const double down = loss().item();
+            v = old;
+            CHECK(g[i] == doctest::Approx((up - down) / (2 * h)).epsilon(0.02).scale(0.05));
+        }
+    }
+}
+
+TEST_CASE("ctc classes: the batch's tokens, the frequent ones, and others anew in every step") {
+    const auto examples = tiny_examples(8);
+    const auto all = pointers(examples);
+    const CtcClasses classes(all, {.frequent = 3, .random = 10, .vocab = 64, .seed = 2});
+    const std::vector<const SpeechExample*> two{all[1], all[2]};
+    const CtcTargets a = classes.targets(two, 5), again = classes.targets(two, 5), b = classes.targets(two, 6);
+    CHECK(bytes_of(a.classes) == bytes_of(again.classes));
+    CHECK(bytes_of(a.classes) != bytes_of(b.classes));
+    const std::vector<double> tokens = a.classes.values(), targets = a.targets.values();
+    REQUIRE(targets.size() == 4);
+    const std::vector<double> said{21, 31, 22, 32};  // of clips 1 and 2, without the end
+    for (size_t i = 0; i < 4; ++i) CHECK(tokens[static_cast<size_t>(targets[i])] == said[i]);
+    std::vector<double> sorted = tokens;
+    std::sort(sorted.begin(), sorted.end());
+    CHECK(std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end());  // no token is two classes
+    CHECK(std::find(tokens.begin(), tokens.end(), 20.0) != tokens.end());     // frequent, and in neither clip
+    CHECK(a.borders.values().back() == static_cast<double>(SpeechAdapter::frames(all[1]->chunk_rows[0]) +
+                                                           SpeechAdapter::frames(all[2]->chunk_rows[0])));
+}
+
+TEST_CASE("ctc head: trained alone it learns the clips, and the LLM is never run") {
+    Wavllm model = tiny_ctc_model();
+    const auto examples = tiny_examples(16);
+    Preset preset = tiny_staged_preset(150, 1);
+    Stage stage = preset.stages[0];
+    stage.time_mask = stage.feature_dropout = 0;
+    preset.stages[0] = stage;
+    Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
+    const auto all = pointers(examples);
+    const CtcClasses classes(all, {.frequent = 8, .random = 8, .vocab = 64, .seed = 2});
+    double first = 0, last = 0;
+    for (int64_t step = 0; step < stage.steps; ++step) {
+        std::vector<SpeechBatch> batch{make_batch(all, true)};
+        batch[0].ctc = classes.targets(all, static_cast<uint32_t>(step));
+        const StepResult r = training_step(model, optimizer, batch, step, step, stage, preset);
+        (step == 0 ? first : last) = r.ctc;
+        CHECK(r.ce == 0);
+    }
+    CHECK(last < 0.2 * first);
+    CHECK(evaluate_by_ctc(model, NumberTokenizer(), all).accuracy() > 0.9);
+}
+
+TEST_CASE("without a CTC head its decoder says so") {
+    const Wavllm model = tiny_model();
+    const auto examples = tiny_examples(1);
+    CHECK_THROWS_WITH_AS(answer_by_ctc(model, NumberTokenizer(), pointers(examples)), doctest::Contains("no CTC head"),
+                         UsageError);
+}
