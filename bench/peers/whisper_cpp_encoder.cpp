@@ -3,11 +3,11 @@
 //
 //     whisper_cpp_encoder MODEL THREADS FLASH_ATTENTION(0|1) STEPS      prints one JSON object
 
+#include <whisper.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-
-#include <whisper.h>
 
 int main(int argc, char** argv) {
     if (argc != 5) return std::fprintf(stderr, "usage: %s MODEL THREADS FLASH_ATTENTION STEPS\n", argv[0]), 2;

@@ -89,6 +89,7 @@ Json answer_json(const std::string& reference, const std::optional<std::string>&
 /// Steps of the validations to show a clip's history of: the last ones count least, so they are spread evenly.
 std::vector<int64_t> history_steps(const RunFiles& run) {
     std::vector<int64_t> all, some;
+    all.reserve(run.validations.size());
     for (const auto& [step, clips] : run.validations) all.push_back(step);
     if (all.size() <= kMostHistory) return all;
     for (size_t i = 0; i < kMostHistory; ++i) some.push_back(all[i * (all.size() - 1) / (kMostHistory - 1)]);

@@ -64,7 +64,7 @@ std::string report_page(const Json& data) {
 }
 
 fs::path write_report(const fs::path& run) {
-    const fs::path path = run / "report.html";
+    fs::path path = run / "report.html";
     write_file_atomically(path, report_page(report_data(run)));
     return path;
 }

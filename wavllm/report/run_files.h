@@ -19,7 +19,7 @@ struct AnsweredClip {
     std::string set, id, reference;
     std::optional<std::string> llm, ctc;
     const std::string& best() const {
-        return llm ? *llm : *ctc;
+        return llm ? *llm : ctc.value();
     }
     bool answered() const {
         return llm || ctc;
