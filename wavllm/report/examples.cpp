@@ -114,6 +114,7 @@ std::vector<const AnsweredClip*> ranked(const std::vector<AnsweredClip>& clips, 
             scored.push_back({{wer(c.reference, c.best()), -static_cast<int64_t>(c.reference.size())}, &c});
     std::stable_sort(scored.begin(), scored.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<const AnsweredClip*> result;
+    result.reserve(scored.size());
     for (const auto& [score, clip] : scored) result.push_back(clip);
     return result;
 }

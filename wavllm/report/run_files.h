@@ -18,8 +18,9 @@ using Json = nlohmann::ordered_json;
 struct AnsweredClip {
     std::string set, id, reference;
     std::optional<std::string> llm, ctc;
-    const std::string& best() const {
-        return llm ? *llm : ctc.value();
+    /// The LLM's answer, else the CTC head's.
+    std::string best() const {
+        return llm ? *llm : ctc.value_or("");
     }
     bool answered() const {
         return llm || ctc;
