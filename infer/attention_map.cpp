@@ -66,9 +66,14 @@ AttentionMap attention_map(const Wavllm& model, const SpeechExample& example, st
     answered.ids.target.assign(answer.begin(), answer.end());
     const SpeechExample* one[] = {&answered};
     const SpeechBatch batch = make_batch(one, true);
-    std::vector<int64_t> speech;  // rows of the sequence
-    for (int64_t t = 0; t < batch.plan.plan.numel(); ++t)
-        if (batch.plan.plan.data<int32_t>()[t] < 0) speech.push_back(t);
+    const LlmInput in = model.inputs(batch);
+    // the sequence's row of each frame of speech; -1 where the CTC head kept it from the LLM
+    std::vector<int64_t> speech(static_cast<size_t>(batch.speech_rows[0]), -1);
+    for (int64_t t = 0, n = 0; t < in.plan.plan.numel(); ++t) {
+        if (in.plan.plan.data<int32_t>()[t] >= 0) continue;
+        speech[static_cast<size_t>(in.kept.defined() ? in.kept.data<int32_t>()[n] : n)] = t;
+        ++n;
+    }
 
     const LlamaConfig& config = model.llama().config();
     AttentionMap map{
@@ -82,16 +87,16 @@ AttentionMap attention_map(const Wavllm& model, const SpeechExample& example, st
         std::vector<float> p;
         for (int64_t h = 0; h < map.heads; ++h)
             for (int64_t t = 0; t < map.tokens; ++t) {
-                const int64_t row = batch.plan.target_rows.data<int32_t>()[t];
+                const int64_t row = in.plan.target_rows.data<int32_t>()[t];
                 attend(queries, keys, row, h, p);
-                for (int64_t s : speech) map.weights.push_back(s <= row ? p[static_cast<size_t>(s)] : 0);
+                for (int64_t s : speech) map.weights.push_back(s >= 0 && s <= row ? p[static_cast<size_t>(s)] : 0);
             }
     };
     LlamaPass pass;
-    pass.borders = batch.plan.borders;
-    pass.positions = batch.plan.positions;
+    pass.borders = in.plan.borders;
+    pass.positions = in.plan.positions;
     pass.observer = &observer;
-    model.run(model.inputs(batch), pass, model.stage1_run());
+    model.run(in.x, pass, model.stage1_run());
     return map;
 }
 

@@ -28,8 +28,8 @@ std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
     generate.run = model.stage1_run();
     std::vector<Answer> answers;
     in_batches(examples, options.batch, [&](std::span<const SpeechExample* const> part) {
-        const SpeechBatch batch = make_batch(part, false);
-        const auto generated = generate_greedy(model.llama(), model.inputs(batch), batch.plan.borders, generate);
+        const LlmInput in = model.inputs(make_batch(part, false));
+        const auto generated = generate_greedy(model.llama(), in.x, in.plan.borders, generate);
         for (size_t i = 0; i < part.size(); ++i)
             answers.push_back(
                 {part[i]->id, part[i]->reference, tokenizer.decode(generated[i].tokens), generated[i].tokens});

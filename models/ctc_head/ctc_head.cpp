@@ -22,8 +22,9 @@ constexpr float kNormEps = 1e-8f;
 
 }  // namespace
 
-CtcHead::CtcHead(int64_t dim, uint64_t seed)
-    : blank_(uniform_parameter({1, dim}, 1, seed, "ctc.blank")),
+CtcHead::CtcHead(int64_t dim, uint64_t seed, const CtcHeadConfig& config)
+    : config_(config),
+      blank_(uniform_parameter({1, dim}, 1, seed, "ctc.blank")),
       scale_(constant_parameter({1}, 1, "ctc.scale")),
       bias_(constant_parameter({1}, 0, "ctc.bias")) {
     PurposeScope scope(Purpose::weights);
@@ -44,13 +45,14 @@ CtcLoss CtcHead::loss(const Tensor& speech, const CtcTargets& targets, const Lla
                     normalizer);
 }
 
-std::vector<int32_t> CtcHead::best_path(const Tensor& speech, const Llama& llama) const {
+std::vector<int32_t> CtcHead::best_path(const Tensor& speech, const Llama& llama, double margin) const {
     NoGrad no_grad;
     constexpr int64_t kChunk = 4096;  // tokens looked at together
     const Queries q = queries(speech);
     const int64_t rows = speech.dim(0), vocab = llama.config().vocab;
     std::vector<int32_t> best(static_cast<size_t>(rows), kBlank);
     std::vector<float> value(q.blank.data<float>(), q.blank.data<float>() + rows);
+    for (float& v : value) v -= static_cast<float>(margin);
     for (int64_t first = 0; first < vocab; first += kChunk) {
         const int64_t n = std::min(kChunk, vocab - first);
         Tensor ids = Tensor::empty({n}, DType::i32);

@@ -21,11 +21,22 @@ struct CtcTargets {
     }
 };
 
+struct CtcHeadConfig {
+    /// Rows that the head takes for blanks are kept from the LLM (CTC compression, Gaido et al. 2021; before a
+    /// decoder-only LLM: Wu et al. 2023): what it reads is then about as long as the transcript, and the sequence a
+    /// third as long.
+    bool drop_blanks = false;
+    double blank_margin = 2;  ///< a row stays if some token's logit is above the blank's less this
+};
+
 class CtcHead {
 public:
     CtcHead() = default;
     /// dim: of the LLM's embeddings. The blank's direction is drawn from the seed.
-    CtcHead(int64_t dim, uint64_t seed);
+    CtcHead(int64_t dim, uint64_t seed, const CtcHeadConfig& config = {});
+    const CtcHeadConfig& config() const {
+        return config_;
+    }
 
     bool defined() const {
         return blank_.defined();
@@ -33,8 +44,9 @@ public:
     /// Loss of speech embeddings [T, dim]; token logits are scale * cosine(row, embedding), the blank's is
     /// scale * cosine(row, blank) + bias, with a learned scale, bias and blank.
     CtcLoss loss(const Tensor& speech, const CtcTargets& targets, const Llama& llama, double normalizer) const;
-    /// The likeliest token of every row [T] over all tokens of the LLM, kBlank where that is the blank.
-    std::vector<int32_t> best_path(const Tensor& speech, const Llama& llama) const;
+    /// The likeliest token of every row [T] over all tokens of the LLM, kBlank where that is the blank, whose logit is
+    /// first lowered by `margin`.
+    std::vector<int32_t> best_path(const Tensor& speech, const Llama& llama, double margin = 0) const;
     static constexpr int32_t kBlank = -1;
     Parameters parameters() const;
 
@@ -45,6 +57,7 @@ private:
     };
     Queries queries(const Tensor& speech) const;
 
+    CtcHeadConfig config_;
     Tensor blank_;  // [1, dim]
     Tensor scale_;  // [1], times kScale
     Tensor bias_;   // [1]

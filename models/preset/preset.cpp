@@ -40,6 +40,8 @@ void each_value(Preset& p, Visit&& visit) {
     visit("data.max_new_tokens", &p.data.max_new_tokens);
     visit("ctc.frequent", &p.ctc.frequent);
     visit("ctc.random", &p.ctc.random);
+    visit("ctc.drop_blanks", &p.ctc.drop_blanks);
+    visit("ctc.blank_margin", &p.ctc.blank_margin);
     visit("train.steps", &p.train.steps);
     visit("train.accumulate", &p.train.accumulate);
     visit("train.seed", &p.train.seed);
@@ -295,6 +297,8 @@ void check(const Preset& p, const std::string& source) {
     expect(p.train.save_every > 0 && p.train.keep > 0 && p.train.validate_every >= 0 && p.train.validate_clips >= 0,
            "train.save_every and keep must be positive, validate_every and validate_clips not negative");
     expect(p.ctc.frequent >= 0 && p.ctc.random >= 0, "ctc.frequent and ctc.random must not be negative");
+    expect(!p.ctc.drop_blanks || p.has_ctc(),
+           "ctc.drop_blanks needs a stage with ctc_weight: the head must be trained");
     for (const Stage& s : p.all_stages()) check_stage(p, s, source);
 }
 
@@ -345,6 +349,7 @@ Preset plain_recipe(const Preset& preset) {
     s.ctc_weight = s.time_mask = s.channel_mask = s.feature_dropout = 0;
     p.stages = {s};
     p.adapter.output_norm = false;
+    p.ctc.drop_blanks = false;
     p.name += "-plain";
     return p;
 }

@@ -80,8 +80,10 @@ struct Preset {
     /// The CTC head over the LLM's token embeddings (models/ctc_head): an addition to the paper, there only if a stage
     /// gives it a weight.
     struct {
-        int64_t frequent = 2000;  ///< classes in every step: the most frequent tokens of the training texts,
-        int64_t random = 2000;    ///< and so many of all tokens, drawn anew each step; the batch's own always are
+        int64_t frequent = 2000;   ///< classes in every step: the most frequent tokens of the training texts,
+        bool drop_blanks = false;  ///< the LLM does not get rows that the head takes for blanks
+        double blank_margin = 2;   ///< rows stay if a token's logit comes within this of the blank's
+        int64_t random = 2000;     ///< and so many of all tokens, drawn anew each step; the batch's own always are
     } ctc;
 
     struct {

@@ -49,6 +49,9 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
     }
     SpeechBatch batch;
     batch.plan = plan_sequences(ids, speech_rows, keys);
+    batch.prompts = std::move(ids);
+    batch.speech_rows = std::move(speech_rows);
+    batch.keys = std::move(keys);
     if (total == 0) return batch;
     batch.features = Tensor::empty({total, channels});
     batch.feature_borders = kernels::make_borders(rows);

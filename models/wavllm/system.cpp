@@ -33,7 +33,7 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
     s.model =
         std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
                                  Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed),
-                                 preset.has_ctc() ? CtcHead(s.llama->config().dim, seed) : CtcHead());
+                                 preset.has_ctc() ? CtcHead(s.llama->config().dim, seed, {preset.ctc.drop_blanks, preset.ctc.blank_margin}) : CtcHead());
     return s;
 }
 

@@ -12,13 +12,30 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
     return bridge_.forward(batch.features, borders, batch.acoustic, batch.acoustic_borders, observer);
 }
 
-Tensor Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
-    const Tensor x = splice_rows(llama_->embed(batch.plan.text_ids), speech, batch.plan.plan);
-    observe(observer, "inputs", x);
-    return x;
+LlmInput Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
+    LlmInput in{{}, batch.plan, {}};
+    Tensor rows = speech;
+    if (ctc_.defined() && ctc_.config().drop_blanks && speech.dim(0) > 0) {
+        const std::vector<int32_t> path = ctc_.best_path(speech, *llama_, ctc_.config().blank_margin);
+        std::vector<int32_t> kept;
+        std::vector<int64_t> counts;
+        int32_t row = 0;
+        for (int64_t n : batch.speech_rows) {
+            const size_t before = kept.size();
+            for (int64_t i = 0; i < n; ++i, ++row)
+                if (path[static_cast<size_t>(row)] != CtcHead::kBlank) kept.push_back(row);
+            counts.push_back(static_cast<int64_t>(kept.size() - before));
+        }
+        in.plan = plan_sequences(batch.prompts, counts, batch.keys);
+        in.kept = Tensor::from(kept, {static_cast<int64_t>(kept.size())});
+        rows = gather_rows(speech, in.kept);
+    }
+    in.x = splice_rows(llama_->embed(in.plan.text_ids), rows, in.plan.plan);
+    observe(observer, "inputs", in.x);
+    return in;
 }
 
-Tensor Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) const {
+LlmInput Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) const {
     Tensor borders;
     return splice(batch, speech(batch, borders, observer), observer);
 }
@@ -37,20 +54,21 @@ Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
 
 CrossEntropy Wavllm::cross_entropy_of(const SpeechBatch& batch, const Tensor& speech,
                                       const StepContext& context) const {
+    const LlmInput in = splice(batch, speech, context.observer);
     LoraRun lora_run = stage1_run();
     if (context.training && lora_.defined()) {
         lora_run.dropout = static_cast<float>(lora_.config().dropout);
         lora_run.seed = context.seed;
         lora_run.step = context.step;
-        lora_run.row_keys = batch.plan.row_keys;
+        lora_run.row_keys = in.plan.row_keys;
     }
     LlamaPass pass;
-    pass.borders = batch.plan.borders;
-    pass.positions = batch.plan.positions;
+    pass.borders = in.plan.borders;
+    pass.positions = in.plan.positions;
     pass.checkpoint_activations = context.checkpoint_activations;
     pass.observer = context.observer;
-    const Tensor h = run(splice(batch, speech, context.observer), pass, lora_run);
-    const Tensor at_targets = llama_->final_norm(gather_rows(h, batch.plan.target_rows));
+    const Tensor h = run(in.x, pass, lora_run);
+    const Tensor at_targets = llama_->final_norm(gather_rows(h, in.plan.target_rows));
     const double n = context.normalizer > 0 ? context.normalizer : static_cast<double>(batch.plan.targets.numel());
     return cross_entropy(at_targets, llama_->head(), batch.plan.targets, n);
 }

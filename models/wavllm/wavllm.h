@@ -18,6 +18,16 @@ struct SpeechBatch {
     Tensor acoustic_borders;  ///< i64 [S+1]
     SequencePlan plan;
     CtcTargets ctc;  ///< undefined where no CTC loss is wanted
+    /// What `plan` was made of: it is made anew where the CTC head drops rows of speech.
+    std::vector<PromptIds> prompts;
+    std::vector<int64_t> speech_rows, keys;
+};
+
+/// What the LLM reads.
+struct LlmInput {
+    Tensor x;           ///< [T, dim] embeddings of all sequences
+    SequencePlan plan;  ///< of these rows
+    Tensor kept;        ///< i32: which rows of speech are among them; undefined: all
 };
 
 struct StepContext {
@@ -52,7 +62,7 @@ public:
     /// Speech embeddings of a batch [T, dim] and their borders (i64 [chunks + 1]); [0, dim] without speech.
     Tensor speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer = nullptr) const;
     /// Input embeddings of all rows of a batch, and (for generation) nothing else.
-    Tensor inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;
+    LlmInput inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;
     /// The LLM with stage-1 LoRA on: rows through all blocks.
     Tensor run(const Tensor& x, LlamaPass pass, const LoraRun& run) const;
     LoraRun stage1_run() const;
@@ -76,7 +86,7 @@ public:
 
 private:
     CrossEntropy cross_entropy_of(const SpeechBatch& batch, const Tensor& speech, const StepContext& context) const;
-    Tensor splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const;
+    LlmInput splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const;
 
     std::shared_ptr<const Llama> llama_;
     SpeechBridge bridge_;

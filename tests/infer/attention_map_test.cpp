@@ -35,7 +35,7 @@ TEST_CASE("shares of attention on speech are those that the attention kernel use
     pass.borders = batch.plan.borders;
     pass.positions = batch.plan.positions;
     pass.observer = &observer;
-    model.run(model.inputs(batch), pass, model.stage1_run());
+    model.run(model.inputs(batch).x, pass, model.stage1_run());
     REQUIRE(queries.size() == 2);
 
     const int64_t rows = queries[0].dim(0), heads = 4, dh = queries[0].dim(2);

@@ -177,6 +177,43 @@ TEST_CASE("ctc head: trained alone it learns the clips, and the LLM is never run
     CHECK(evaluate_by_ctc(model, NumberTokenizer(), all).accuracy() > 0.9);
 }
 
+TEST_CASE("blanks dropped: the LLM reads the rows that stay, in every batch the same, and still learns from them") {
+    const Wavllm plain = tiny_ctc_model();
+    const Wavllm model(plain.shared_llama(), plain.bridge(), plain.lora(),
+                       CtcHead(32, 5, {.drop_blanks = true, .blank_margin = 0}));
+    // a bias that makes about half of the rows blank
+    model.ctc().parameters()[2].tensor.mutable_data<float>()[0] = 6;
+    const auto examples = tiny_examples(6);
+    const auto all = pointers(examples);
+    const SpeechBatch batch = make_batch(all, true);
+    NoGrad no_grad;
+    Tensor borders;
+    const Tensor speech = model.speech(batch, borders);
+    const std::vector<int32_t> path = model.ctc().best_path(speech, model.llama());
+    const LlmInput in = model.inputs(batch);
+    std::vector<double> expected;
+    for (size_t t = 0; t < path.size(); ++t)
+        if (path[t] != CtcHead::kBlank) expected.push_back(static_cast<double>(t));
+    REQUIRE(in.kept.values() == expected);
+    CHECK(expected.size() > 0);
+    CHECK(expected.size() < path.size());
+    CHECK(in.x.dim(0) == batch.plan.plan.numel() - static_cast<int64_t>(path.size() - expected.size()));
+    // the rows themselves, and each clip alone
+    int64_t n = 0, row = 0;
+    for (int64_t t = 0; t < in.x.dim(0); ++t)
+        if (in.plan.plan.data<int32_t>()[t] < 0) {
+            const auto from = static_cast<int64_t>(expected[static_cast<size_t>(n++)]);
+            CHECK(bytes_of(in.x.slice(0, t, t + 1).to_contiguous()) ==
+                  bytes_of(speech.slice(0, from, from + 1).to_contiguous()));
+        }
+    for (size_t i = 0; i < all.size(); ++i) {
+        const LlmInput alone = model.inputs(make_batch(std::span(all).subspan(i, 1), true));
+        CHECK(bytes_of(alone.x) == bytes_of(in.x.slice(0, row, row + alone.x.dim(0)).to_contiguous()));
+        row += alone.x.dim(0);
+    }
+    CHECK(row == in.x.dim(0));
+}
+
 TEST_CASE("without a CTC head its decoder says so") {
     const Wavllm model = tiny_model();
     const auto examples = tiny_examples(1);
