@@ -1,5 +1,7 @@
 #include "infer/ctc_greedy.h"
 
+#include <algorithm>
+
 #include "kernels/common/loops.h"
 
 namespace wavllm {
@@ -44,21 +46,15 @@ std::vector<CtcPath> ctc_greedy(const Tensor& token_logits, const Tensor& blank_
         best[static_cast<size_t>(row)] = best_class(z + row * classes, classes, blank[row]);
     });
 
-    std::vector<CtcPath> paths(b.size() - 1);
-    for (size_t clip = 0; clip < paths.size(); ++clip) {
-        CtcPath& path = paths[clip];
-        int32_t previous = kBlank;
-        for (int64_t row = b[clip]; row < b[clip + 1]; ++row) {
-            const int32_t c = best[static_cast<size_t>(row)];
-            if (c == kNan) throw Error("ctc_greedy: the logits of row {} of clip {} hold a NaN", row - b[clip], clip);
-            if (c != kBlank && c != previous) {
-                path.tokens.push_back(class_tokens.empty() ? c : class_tokens[static_cast<size_t>(c)]);
-                path.rows.push_back(row - b[clip]);
-                path.ends.push_back(row - b[clip]);
-            }
-            if (c != kBlank) path.ends.back() = row - b[clip] + 1;
-            previous = c;
-        }
+    std::vector<CtcPath> paths;
+    for (size_t clip = 0; clip + 1 < b.size(); ++clip) {
+        const auto path =
+            std::span(best).subspan(static_cast<size_t>(b[clip]), static_cast<size_t>(b[clip + 1] - b[clip]));
+        if (const auto nan = std::find(path.begin(), path.end(), kNan); nan != path.end())
+            throw Error("ctc_greedy: the logits of row {} of clip {} hold a NaN", nan - path.begin(), clip);
+        paths.push_back(ctc_collapse(path, kBlank));
+        if (class_tokens.empty()) continue;
+        for (int32_t& token : paths.back().tokens) token = class_tokens[static_cast<size_t>(token)];
     }
     return paths;
 }

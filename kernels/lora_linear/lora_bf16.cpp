@@ -10,10 +10,6 @@ namespace wavllm::kernels {
 
 namespace {
 
-bool drops(const DropoutKey* drop) {
-    return drop && drop->p > 0;
-}
-
 /// Calls f(row, masked row as f32) for all rows of x, on the thread pool.
 template <class F>
 void each_masked_row(const Tensor& x, const DropoutKey& drop, F&& f) {
@@ -59,18 +55,6 @@ void add_da(const Tensor& masked, const Tensor& du, Tensor& da) {
     add_transposed_product_bf16(du.dim(0), du.data<float>(), rank, masked.data<float>(), k,
                                 turned.mutable_data<float>());
     transpose(turned.data<float>(), rank, k, da.mutable_data<float>());
-}
-
-Tensor masked_of(const Tensor& x, const DropoutKey* drop) {
-    if (!drops(drop)) return x;
-    Tensor y = workspace(x.shape());
-    const int64_t k = x.shape().last();
-    const float* px = x.data<float>();
-    float* py = y.mutable_data<float>();
-    parallel_for(x.rows(), row_chunk(k), [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t) dropout_row(*drop, t, px + t * k, py + t * k, k);
-    });
-    return y;
 }
 
 }  // namespace
@@ -127,7 +111,7 @@ void lora_linear_backward_bf16(const Tensor& dy, const Tensor& x, const Tensor& 
     gemm_bf16(rows, packed, pack_bf16_transposed(b.data<float>(), n, n, rank, b_memory), du.mutable_data<float>(),
               rank);
     du = scaled_by(du, s);
-    if (out.da) add_da(masked_of(x, drop), du, *out.da);
+    if (out.da) add_da(dropped(x, drop), du, *out.da);
     if (!out.dx) return;
     if (scale.r.defined()) packed = pack(dy, dy_memory);
     Tensor du_memory = bf16_workspace(rows, rank), a_memory = bf16_panel_workspace(rank, k);

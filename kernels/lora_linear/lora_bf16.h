@@ -4,6 +4,11 @@
 
 namespace wavllm::kernels {
 
+/// Whether LoRA's input is dropped at all.
+bool drops(const DropoutKey* drop);
+/// x with its rows dropped, in workspace memory; x itself where nothing is. (In lora_linear.cpp: both precisions use it.)
+Tensor dropped(const Tensor& x, const DropoutKey* drop);
+
 /// Arguments are checked by the caller.
 LoraForward lora_linear_bf16(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b,
                              const LoraScale& scale, const DropoutKey* drop);

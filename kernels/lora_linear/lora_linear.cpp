@@ -8,8 +8,6 @@
 
 namespace wavllm::kernels {
 
-namespace {
-
 bool drops(const DropoutKey* drop) {
     return drop && drop->p > 0;
 }
@@ -25,6 +23,8 @@ Tensor dropped(const Tensor& x, const DropoutKey* drop) {
     });
     return y;
 }
+
+namespace {
 
 /// y += (u B) * scale, request by request where each has its own vector.
 void add_update(const Tensor& u, const Tensor& b, const LoraScale& scale, Tensor& y) {
