@@ -30,10 +30,11 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
-    s.model =
-        std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
-                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed),
-                                 preset.has_ctc() ? CtcHead(s.llama->config().dim, seed, {preset.ctc.drop_blanks, preset.ctc.blank_margin}) : CtcHead());
+    s.model = std::make_unique<Wavllm>(
+        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
+        Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed),
+        preset.has_ctc() ? CtcHead(s.llama->config().dim, seed, {preset.ctc.drop_blanks, preset.ctc.blank_margin})
+                         : CtcHead());
     return s;
 }
 
