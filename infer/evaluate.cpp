@@ -1,9 +1,12 @@
 #include "infer/evaluate.h"
 
+#include <unordered_map>
+
 #include "autograd/tape.h"
 #include "infer/ctc_greedy.h"
 #include "infer/english_normalizer.h"
 #include "infer/generate.h"
+#include "infer/joint_decode.h"
 
 namespace wavllm {
 
@@ -14,6 +17,36 @@ template <class F>
 void in_batches(std::span<const SpeechExample* const> examples, int64_t batch, F&& f) {
     const auto n = static_cast<size_t>(std::max<int64_t>(1, batch));
     for (size_t i = 0; i < examples.size(); i += n) f(examples.subspan(i, std::min(n, examples.size() - i)));
+}
+
+void expect_ctc_head(const Wavllm& model) {
+    if (!model.ctc().defined())
+        throw UsageError("ctc: this model has no CTC head; train it with a stage of ctc_weight > 0, or use the LLM");
+}
+
+/// How the head spells the LLM's tokens. Pieces make tokens and tokens make words by the same merges, so a token's
+/// pieces do not depend on its neighbours.
+Spelling spelling_of(const CtcHead& ctc, const Tokenizer& tokenizer) {
+    std::unordered_map<int32_t, int32_t> columns;
+    for (size_t i = 0; i < ctc.config().tokens.size(); ++i)
+        columns.emplace(ctc.config().tokens[i], static_cast<int32_t>(i));
+    return [&tokenizer, columns = std::move(columns), merges = ctc.config().merges](int32_t token, bool first) {
+        std::vector<int32_t> spelt;
+        if (tokenizer.is_special(token)) return spelt;
+        std::string text = tokenizer.token_bytes(token);
+        if (first && !text.starts_with(' ')) text.insert(0, " ");  // as SpeechExample::transcript
+        if (merges > 0)
+            spelt = tokenizer.encode_pieces(text, merges);
+        else
+            spelt = first ? tokenizer.encode(text) : std::vector{token};
+        if (columns.empty()) return spelt;
+        for (int32_t& id : spelt) {
+            const auto found = columns.find(id);
+            if (found == columns.end()) return std::vector<int32_t>{};
+            id = found->second;
+        }
+        return spelt;
+    };
 }
 
 }  // namespace
@@ -40,23 +73,48 @@ std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
 
 std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
                                   std::span<const SpeechExample* const> examples, int64_t batch) {
-    if (!model.ctc().defined())
-        throw UsageError("ctc: this model has no CTC head; train it with a stage of ctc_weight > 0, or use the LLM");
+    expect_ctc_head(model);
     NoGrad no_grad;
     std::vector<Answer> answers;
     in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
         Tensor borders;
         const Tensor speech = model.speech(make_batch(part, false), borders);
-        const std::vector<int32_t> best = model.ctc().best_path(speech, model.llama());
-        std::span<const int32_t> path = best;
+        const CtcHead::Said said = model.ctc().best_path(speech, model.llama());
+        std::span<const int32_t> path = said.tokens;
         for (const SpeechExample* e : part) {
             size_t rows = 0;
             for (int64_t n : e->chunk_rows) rows += static_cast<size_t>(SpeechAdapter::frames(n));
             CtcPath found = ctc_collapse(path.first(rows), CtcHead::kBlank);
             path = path.subspan(rows);
-            answers.push_back({e->id, e->reference, tokenizer.decode(found.tokens), found.tokens, found.rows});
+            std::string text = tokenizer.decode(found.tokens);
+            if (text.starts_with(' ')) text.erase(0, 1);  // SpeechExample::transcript begins with one
+            answers.push_back({e->id, e->reference, std::move(text), found.tokens, found.rows});
         }
     });
+    return answers;
+}
+
+std::vector<Answer> answer_jointly(const Wavllm& model, const Tokenizer& tokenizer,
+                                   std::span<const SpeechExample* const> examples, const AnswerOptions& options) {
+    expect_ctc_head(model);
+    NoGrad no_grad;
+    JointOptions joint;
+    joint.ctc_weight = options.ctc_weight;
+    joint.beams = options.beams;
+    joint.max_new_tokens = options.max_new_tokens;
+    joint.eos = tokenizer.eos().value_or(-1);
+    joint.lora = model.lora().defined() ? &model.lora() : nullptr;
+    joint.run = model.stage1_run();
+    const Spelling spelling = spelling_of(model.ctc(), tokenizer);
+    std::vector<Answer> answers;
+    for (const SpeechExample* e : examples) {
+        const SpeechBatch batch = make_batch(std::span(&e, 1), false);
+        Tensor borders;
+        const CtcPrefix ctc(model.ctc().log_probs(model.speech(batch, borders), model.llama()));
+        const auto tokens = decode_jointly(model.llama(), model.inputs(batch).x, ctc, spelling, joint);
+        answers.push_back({e->id, e->reference, tokenizer.decode(tokens), tokens});
+        if (options.progress) options.progress(answers.size(), examples.size());
+    }
     return answers;
 }
 
@@ -77,6 +135,11 @@ Evaluation score(std::vector<Answer> answers) {
 Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,
                     const AnswerOptions& options) {
     return score(answer(model, tokenizer, examples, options));
+}
+
+Evaluation evaluate_jointly(const Wavllm& model, const Tokenizer& tokenizer,
+                            std::span<const SpeechExample* const> examples, const AnswerOptions& options) {
+    return score(answer_jointly(model, tokenizer, examples, options));
 }
 
 Evaluation evaluate_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,

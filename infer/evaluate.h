@@ -26,7 +26,9 @@ struct Evaluation {
 
 struct AnswerOptions {
     int64_t max_new_tokens = 64;
-    int64_t batch = 16;  ///< requests decoded together; the answers do not depend on it
+    int64_t batch = 16;       ///< requests decoded together; the answers do not depend on it
+    double ctc_weight = 0.4;  ///< in joint decoding (infer/joint_decode.h), with so many beams
+    int64_t beams = 4;
     std::function<void(size_t done, size_t total)> progress{};
 };
 
@@ -40,6 +42,12 @@ std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenize
                                   std::span<const SpeechExample* const> examples, int64_t batch = 16);
 Evaluation evaluate_by_ctc(const Wavllm& model, const Tokenizer& tokenizer,
                            std::span<const SpeechExample* const> examples);
+/// The transcripts that LLM and CTC head find best together. For transcription only. Throws UsageError as
+/// answer_by_ctc does.
+std::vector<Answer> answer_jointly(const Wavllm& model, const Tokenizer& tokenizer,
+                                   std::span<const SpeechExample* const> examples, const AnswerOptions& options);
+Evaluation evaluate_jointly(const Wavllm& model, const Tokenizer& tokenizer,
+                            std::span<const SpeechExample* const> examples, const AnswerOptions& options);
 /// Mean cross-entropy per target token over the examples, without dropout.
 double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> examples, int64_t batch = 16);
 

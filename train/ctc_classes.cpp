@@ -11,15 +11,16 @@ namespace wavllm {
 
 namespace {
 
-/// The transcript's tokens: the target without its end.
 std::span<const int32_t> transcript(const SpeechExample& e) {
+    if (!e.transcript.empty()) return e.transcript;
+    // the target without its end
     return std::span(e.ids.target).first(e.ids.target.empty() ? 0 : e.ids.target.size() - 1);
 }
 
 }  // namespace
 
-CtcClasses::CtcClasses(std::span<const SpeechExample* const> texts, const Config& config) : config_(config) {
-    std::vector<int64_t> counts(static_cast<size_t>(config.vocab));
+CtcClasses::CtcClasses(std::span<const SpeechExample* const> texts, Config config) : config_(std::move(config)) {
+    std::vector<int64_t> counts(static_cast<size_t>(config_.vocab));
     for (const SpeechExample* e : texts)
         for (int32_t id : transcript(*e)) ++counts[static_cast<size_t>(id)];
     frequent_.resize(counts.size());
@@ -27,7 +28,7 @@ CtcClasses::CtcClasses(std::span<const SpeechExample* const> texts, const Config
     std::stable_sort(frequent_.begin(), frequent_.end(), [&](int32_t a, int32_t b) {
         return counts[static_cast<size_t>(a)] > counts[static_cast<size_t>(b)];
     });
-    frequent_.resize(std::min(frequent_.size(), static_cast<size_t>(config.frequent)));
+    frequent_.resize(std::min(frequent_.size(), static_cast<size_t>(config_.frequent)));
 }
 
 CtcTargets CtcClasses::targets(std::span<const SpeechExample* const> batch, uint32_t step) const {
@@ -47,6 +48,7 @@ CtcTargets CtcClasses::targets(std::span<const SpeechExample* const> batch, uint
         for (int32_t id : transcript(*e)) targets.push_back(add(id));
         lengths.push_back(static_cast<int64_t>(transcript(*e).size()));
     }
+    for (int32_t id : config_.always) add(id);
     for (int32_t id : frequent_) add(id);
     const Philox rng(config_.seed, "ctc.classes", step);
     for (int64_t i = 0; i < config_.random; ++i)

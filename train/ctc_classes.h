@@ -12,9 +12,10 @@ public:
         int64_t frequent = 2000, random = 2000;
         int64_t vocab = 0;
         uint64_t seed = 1;
+        std::vector<int32_t> always{};  ///< in every step
     };
     /// texts: the training set, from which frequencies are counted.
-    CtcClasses(std::span<const SpeechExample* const> texts, const Config& config);
+    CtcClasses(std::span<const SpeechExample* const> texts, Config config);
 
     /// Targets of a batch in the classes of this step: a function of the batch and the step alone.
     CtcTargets targets(std::span<const SpeechExample* const> batch, uint32_t step) const;

@@ -152,9 +152,9 @@ Trainer::Trainer(Wavllm& model, const Tokenizer& tokenizer, std::span<const Exam
         std::vector<const SpeechExample*> all;
         for (const ExampleSet& set : train_)
             for (const SpeechExample& e : set.examples) all.push_back(&e);
-        ctc_classes_.emplace(all,
-                             CtcClasses::Config{preset_.ctc.frequent, preset_.ctc.random, model.llama().config().vocab,
-                                                static_cast<uint64_t>(preset_.train.seed)});
+        ctc_classes_.emplace(
+            all, CtcClasses::Config{preset_.ctc.frequent, preset_.ctc.random, model.llama().config().vocab,
+                                    static_cast<uint64_t>(preset_.train.seed), model.ctc().config().tokens});
     }
     // backwards, so that it ends in the first: whatever is wrong with a stage is said before the first step
     for (size_t i = stages_.size(); i-- > 0;) enter_stage(i);

@@ -16,7 +16,8 @@ namespace {
 
 struct Options {
     std::string run, adapter, manifest, out, head = "llm";
-    int64_t batch = 16;
+    int64_t batch = 16, beams = 4;
+    double ctc_weight = 0.4;
     bool json = false, no_cache = false;
 };
 
@@ -31,10 +32,13 @@ nlohmann::ordered_json to_json(const ErrorCounts& c) {
 Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
     Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
-    Evaluation e = evaluate(*system.model, *system.tokenizer, pointers_to(examples),
-                            {.max_new_tokens = system.preset.data.max_new_tokens,
-                             .batch = o.batch,
-                             .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }});
+    const AnswerOptions options{.max_new_tokens = system.preset.data.max_new_tokens,
+                                .batch = o.batch,
+                                .ctc_weight = o.ctc_weight,
+                                .beams = o.beams,
+                                .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }};
+    const auto by = o.head == "joint" ? evaluate_jointly : evaluate;
+    Evaluation e = by(*system.model, *system.tokenizer, pointers_to(examples), options);
     bar.finish();
     return e;
 }
@@ -93,9 +97,14 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                           app.add_option("--adapter", o->adapter, "an adapter.safetensors");
                           app.add_option("--manifest", o->manifest, "TSV or JSONL (default: data.test of the preset)");
                           app.add_option("--out", o->out, "write every answer here, one JSON object a line");
-                          app.add_option("--head", o->head, "llm, or ctc: the adapter's own cheap decoder")
-                              ->check(CLI::IsMember({"llm", "ctc"}))
+                          app.add_option("--head", o->head,
+                                         "llm; ctc: the adapter's own cheap decoder; joint: a beam search by both")
+                              ->check(CLI::IsMember({"llm", "ctc", "joint"}))
                               ->capture_default_str();
+                          app.add_option("--ctc-weight", o->ctc_weight, "of the CTC head in --head joint")
+                              ->check(CLI::Range(0.0, 1.0))
+                              ->capture_default_str();
+                          app.add_option("--beams", o->beams, "texts that --head joint keeps")->capture_default_str();
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
                           add_no_cache(app, o->no_cache);

@@ -33,6 +33,10 @@ int train(const Options& o) {
     }();
     System system = load_system(run.preset());
     const Preset& preset = run.preset();
+    if (!preset.train.from.empty()) {
+        Parameters parameters = system.model->parameters();
+        load_adapter(home / preset.train.from, parameters);
+    }
     const auto cache = feature_cache(system, o.no_cache);
     if (preset.data.train.empty()) throw UsageError("train: the preset names no data.train; --set data.train=FILE");
     const auto train_sets = load_sets(system, cache.get(), preset.data.train, home, "training clips");

@@ -34,7 +34,7 @@ ClipPlan plan_speaker(const PlanOptions& o, uint32_t i) {
     ClipPlan plan;
     plan.voice =
         pool[static_cast<size_t>(static_cast<double>(random.uniform(kVoice)) * static_cast<double>(pool.size()))];
-    plan.tempo = within(kTempo, 0.8, 1.28);
+    plan.tempo = within(kTempo, o.slowest, o.fastest);
     plan.pitch = within(kPitch, 0.86, 1.16);
     plan.size = std::round(plan.voice.size * within(kSize, 0.97, 1.03) * 1000) / 1000;
     plan.lead = within(kLead, 0.08, 0.22);

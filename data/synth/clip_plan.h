@@ -15,7 +15,7 @@ struct ClipPlan {
     ClipText text;
     bool digit = false;
     Voice voice{};
-    double tempo = 1, pitch = 1;        ///< 0.8 to 1.28, 0.86 to 1.16
+    double tempo = 1, pitch = 1;        ///< as PlanOptions say, and 0.86 to 1.16
     double size = 1;                    ///< Voice::size and up to 3 % of the clip's own: speed perturbation
     double lead = 0.15, trail = 0.15;   ///< silence at the ends, in seconds
     double shortest = 0, longest = 30;  ///< seconds; what is outside is no clip
@@ -34,6 +34,7 @@ struct PlanOptions {
     double flite_share = 0.65;  ///< of the clips, where both engines have a voice here
     double min_seconds = 1, max_seconds = 30;
     EffectShares effects;
+    double slowest = 0.8, fastest = 1.28;  ///< tempo
 };
 
 /// Plan of clip i: half of them are meant to be shorter than 8 s (evenly from min_seconds), the rest evenly up to

@@ -34,6 +34,9 @@ void check(const SynthOptions& o) {
                                                      {"--flite-share", o.flite_share}};
     for (const auto& [name, share] : shares)
         if (!(share >= 0 && share <= 1)) throw UsageError("{} is {}; expected a share from 0 to 1", name, share);
+    if (!(o.slowest >= 0.4 && o.slowest <= o.fastest && o.fastest <= 2))
+        throw UsageError("tempos from {} to {} are asked for; expected 0.4 <= --slowest <= --fastest <= 2", o.slowest,
+                         o.fastest);
     if (!(o.valid_share >= 0 && o.valid_share <= 0.5))
         throw UsageError("--valid-share is {}; expected 0 to 0.5", o.valid_share);
 }
@@ -163,7 +166,8 @@ public:
 
 private:
     PlanOptions options(const char* purpose, const std::vector<Voice>& voices) const {
-        return {o_.seed, purpose, voices, o_.flite_share, o_.min_seconds, o_.max_seconds, o_.effects};
+        return {o_.seed,        purpose,    voices,     o_.flite_share, o_.min_seconds,
+                o_.max_seconds, o_.effects, o_.slowest, o_.fastest};
     }
 
     /// Returns how often all sentences were used up.

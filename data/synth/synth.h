@@ -24,8 +24,9 @@ struct SynthOptions {
     int64_t digits = 0;                          ///< clips of one digit, besides
     uint64_t seed = 1;
     double min_seconds = 1, max_seconds = 30;
-    std::string voices = "all";  ///< see find_voices
-    double flite_share = 0.65;   ///< of the clips, where both engines have a voice in the list
+    std::string voices = "all";            ///< see find_voices
+    double slowest = 0.8, fastest = 1.28;  ///< tempo; read speech (LibriSpeech) is around 0.75
+    double flite_share = 0.65;             ///< of the clips, where both engines have a voice in the list
     EffectShares effects;
     double valid_share = 0;                 ///< validation speech besides, as a share of the training speech
     std::map<std::string, double> sources;  ///< weights of the text's sources, default 1

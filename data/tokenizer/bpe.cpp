@@ -85,6 +85,22 @@ public:
         return out;
     }
 
+    std::vector<int32_t> encode_pieces(std::string_view text, int64_t merges) const override {
+        std::vector<int32_t> out;
+        encode_plain(valid_utf8(text), out, merges);
+        return out;
+    }
+    std::vector<int32_t> pieces(int64_t merges) const override {
+        std::vector<int32_t> all;
+        for (const int32_t id : byte_ids_)
+            if (id >= 0) all.push_back(id);
+        for (const auto& [pair, merge] : merges_)
+            if (merge.rank < merges) all.push_back(merge.merged);
+        std::sort(all.begin(), all.end());
+        all.erase(std::unique(all.begin(), all.end()), all.end());
+        return all;
+    }
+
     std::string token_bytes(int32_t id) const override {
         check(id);
         return tokens_[id];
@@ -173,13 +189,13 @@ private:
         return -1;
     }
 
-    void encode_plain(std::string_view text, std::vector<int32_t>& out) const {
-        for (const std::string_view piece : split_text(text, split_)) encode_piece(piece, out);
+    void encode_plain(std::string_view text, std::vector<int32_t>& out, int64_t merges = INT64_MAX) const {
+        for (const std::string_view piece : split_text(text, split_)) encode_piece(piece, out, merges);
     }
 
     /// Joins the pair of lowest rank, the leftmost of equals, until no pair can be joined: O(n log n) in the piece, so
     /// that a megabyte of letters without a space costs no more than prose.
-    void encode_piece(std::string_view piece, std::vector<int32_t>& out) const {
+    void encode_piece(std::string_view piece, std::vector<int32_t>& out, int64_t merges) const {
         struct Symbol {
             int32_t id;  ///< -1: joined into the one before
             int32_t previous;
@@ -199,7 +215,8 @@ private:
             if (at < 0 || symbols[at].next >= count) return;
             const int32_t left = symbols[at].id;
             const int32_t right = symbols[symbols[at].next].id;
-            if (const auto found = merges_.find(pair_key(left, right)); found != merges_.end())
+            if (const auto found = merges_.find(pair_key(left, right));
+                found != merges_.end() && found->second.rank < merges)
                 queue.emplace(found->second.rank, at, left, right);
         };
         for (int32_t at = 0; at < count; ++at) offer(at);

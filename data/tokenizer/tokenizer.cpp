@@ -1,8 +1,17 @@
 #include "data/tokenizer/tokenizer.h"
 
+#include "tensor/error.h"
 #include "tensor/text.h"
 
 namespace wavllm {
+
+std::vector<int32_t> Tokenizer::encode_pieces(std::string_view, int64_t) const {
+    throw UsageError("this tokenizer has no merges to leave out: set ctc.merges to 0");
+}
+
+std::vector<int32_t> Tokenizer::pieces(int64_t) const {
+    throw UsageError("this tokenizer has no merges to leave out: set ctc.merges to 0");
+}
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_special) const {
     StreamDecoder decoder(*this, keep_special);

@@ -21,6 +21,12 @@ public:
     /// parse_special: never set that for text that a user or a transcript brings in.
     virtual std::vector<int32_t> encode(std::string_view text, bool parse_special = false) const = 0;
 
+    /// The same with the `merges` most important merges of the vocabulary alone: short, frequent pieces, of which any
+    /// word can be spelt. Throws UsageError if the tokenizer has no merges (SentencePiece).
+    virtual std::vector<int32_t> encode_pieces(std::string_view text, int64_t merges) const;
+    /// All tokens that encode_pieces can give, ascending.
+    virtual std::vector<int32_t> pieces(int64_t merges) const;
+
     /// The bytes a token stands for; a special token's are its name. Not necessarily whole UTF-8 characters. Throws
     /// UsageError if the id is not in the vocabulary.
     virtual std::string token_bytes(int32_t id) const = 0;

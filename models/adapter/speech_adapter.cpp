@@ -13,8 +13,6 @@ namespace wavllm {
 
 namespace {
 
-constexpr int64_t kTaps = 3;
-constexpr ConvGeometry kHalve{.stride = 2, .padding = 1};
 constexpr float kNormEps = 1e-5f;
 
 }  // namespace
@@ -26,8 +24,9 @@ void SpeechAdapter::make(const AdapterConfig& c, const std::string& prefix, Make
         return Part{parameter(prefix + name + ".weight", weight, fan_in),
                     parameter(prefix + name + ".bias", Shape{weight[0]}, fan_in == 0 ? -1 : fan_in)};
     };
-    conv0_ = part("subsample.conv_layers.0", {c.mid, c.in, kTaps}, c.in * kTaps);
-    conv1_ = part("subsample.conv_layers.1", {2 * c.dim, c.mid / 2, kTaps}, c.mid / 2 * kTaps);
+    taps_ = c.taps;
+    conv0_ = part("subsample.conv_layers.0", {c.mid, c.in, c.taps}, c.in * c.taps);
+    conv1_ = part("subsample.conv_layers.1", {2 * c.dim, c.mid / 2, c.taps}, c.mid / 2 * c.taps);
     down_ = part("adapter.down_layer", {c.bottleneck, c.dim}, c.dim);
     up_ = part("adapter.up_layer", {c.dim, c.bottleneck}, c.bottleneck);
     norm_ = part("adapter.layer_norm", {c.dim}, 0);
@@ -50,9 +49,10 @@ SpeechAdapter SpeechAdapter::load(const Weights& weights, const AdapterConfig& c
 }
 
 Tensor SpeechAdapter::forward(const Tensor& x, Tensor& borders, const Observer* observer) const {
+    const ConvGeometry geometry{.stride = 2, .padding = taps_ / 2};
     const auto halve = [&](const Tensor& in, const Part& conv) {
-        const Tensor y = glu(conv1d(in, borders, conv.weight, conv.bias, kHalve));
-        borders = kernels::conv1d_borders(borders, kTaps, kHalve);
+        const Tensor y = glu(conv1d(in, borders, conv.weight, conv.bias, geometry));
+        borders = kernels::conv1d_borders(borders, taps_, geometry);
         return y;
     };
     const Tensor subsampled = halve(halve(x, conv0_), conv1_);

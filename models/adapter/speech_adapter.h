@@ -13,9 +13,10 @@ struct AdapterConfig {
     int64_t dim = 512;   ///< after the second convolution and GLU
     int64_t bottleneck = 256;
     int64_t out = 576;  ///< projector
+    int64_t taps = 3;   ///< of both convolutions, odd: 3 in the paper; more let a row hear more of its neighbourhood
 };
 
-/// Subsample: twice { Conv1d k3 s2 pad1, GLU over channels }, so T -> (T-1)/2 + 1 each time (80 ms a frame after
+/// Subsample: twice { Conv1d of `taps` taps, s2, pad taps/2 (k3 pad1 in the paper), GLU over channels }, so T -> (T-1)/2 + 1 each time (80 ms a frame after
 /// Whisper). Bottleneck: y = LayerNorm(U gelu(D x)) + x. Then a linear projector.
 class SpeechAdapter {
 public:
@@ -41,6 +42,7 @@ private:
     template <class Make>
     void make(const AdapterConfig& config, const std::string& prefix, Make&& parameter);
 
+    int64_t taps_ = 3;
     Part conv0_, conv1_, down_, up_, norm_, projector_;
 };
 

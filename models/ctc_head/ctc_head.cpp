@@ -1,5 +1,6 @@
 #include "models/ctc_head/ctc_head.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -22,8 +23,8 @@ constexpr float kNormEps = 1e-8f;
 
 }  // namespace
 
-CtcHead::CtcHead(int64_t dim, uint64_t seed, const CtcHeadConfig& config)
-    : config_(config),
+CtcHead::CtcHead(int64_t dim, uint64_t seed, CtcHeadConfig config)
+    : config_(std::move(config)),
       blank_(uniform_parameter({1, dim}, 1, seed, "ctc.blank")),
       scale_(constant_parameter({1}, 1, "ctc.scale")),
       bias_(constant_parameter({1}, 0, "ctc.bias")) {
@@ -45,30 +46,94 @@ CtcLoss CtcHead::loss(const Tensor& speech, const CtcTargets& targets, const Lla
                     normalizer);
 }
 
-std::vector<int32_t> CtcHead::best_path(const Tensor& speech, const Llama& llama, double margin) const {
-    NoGrad no_grad;
+template <class F>
+void CtcHead::each_chunk(const Queries& q, const Llama& llama, F&& f) const {
     constexpr int64_t kChunk = 4096;  // tokens looked at together
-    const Queries q = queries(speech);
-    const int64_t rows = speech.dim(0), vocab = llama.config().vocab;
-    std::vector<int32_t> best(static_cast<size_t>(rows), kBlank);
-    std::vector<float> value(q.blank.data<float>(), q.blank.data<float>() + rows);
-    for (float& v : value) v -= static_cast<float>(margin);
-    for (int64_t first = 0; first < vocab; first += kChunk) {
-        const int64_t n = std::min(kChunk, vocab - first);
+    const bool every = config_.tokens.empty();
+    const int64_t tokens = every ? llama.config().vocab : static_cast<int64_t>(config_.tokens.size());
+    for (int64_t first = 0; first < tokens; first += kChunk) {
+        const int64_t n = std::min(kChunk, tokens - first);
         Tensor ids = Tensor::empty({n}, DType::i32);
-        for (int64_t i = 0; i < n; ++i) ids.mutable_data<int32_t>()[i] = static_cast<int32_t>(first + i);
-        const Tensor logits = linear(q.rows, rms_norm(llama.embed(ids), unit_, kNormEps));
+        int32_t* id = ids.mutable_data<int32_t>();
+        for (int64_t i = 0; i < n; ++i)
+            id[i] = every ? static_cast<int32_t>(first + i) : config_.tokens[static_cast<size_t>(first + i)];
+        f(first, ids, linear(q.rows, rms_norm(llama.embed(ids), unit_, kNormEps)));
+    }
+}
+
+CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama, double margin) const {
+    NoGrad no_grad;
+    const Queries q = queries(speech);
+    const int64_t rows = speech.dim(0);
+    Said said{std::vector(static_cast<size_t>(rows), kBlank), {q.blank.data<float>(), q.blank.data<float>() + rows}};
+    for (int64_t t = 0; t < rows; ++t) {
+        float& v = said.logits[static_cast<size_t>(t)];
+        if (!std::isfinite(v)) throw TrainingError("ctc: row {} of the speech embeddings is not finite", t);
+        v -= static_cast<float>(margin);
+    }
+    each_chunk(q, llama, [&](int64_t, const Tensor& ids, const Tensor& logits) {
+        const int64_t n = ids.numel();
+        const int32_t* id = ids.data<int32_t>();
         const float* p = logits.data<float>();
         parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; ++t)
                 for (int64_t i = 0; i < n; ++i)
-                    if (p[t * n + i] > value[static_cast<size_t>(t)]) {
-                        value[static_cast<size_t>(t)] = p[t * n + i];
-                        best[static_cast<size_t>(t)] = static_cast<int32_t>(first + i);
+                    if (p[t * n + i] > said.logits[static_cast<size_t>(t)]) {
+                        said.logits[static_cast<size_t>(t)] = p[t * n + i];
+                        said.tokens[static_cast<size_t>(t)] = id[i];
                     }
         });
+    });
+    return said;
+}
+
+Tensor CtcHead::log_probs(const Tensor& speech, const Llama& llama) const {
+    NoGrad no_grad;
+    const Queries q = queries(speech);
+    const int64_t rows = speech.dim(0);
+    const int64_t columns =
+        1 + (config_.tokens.empty() ? llama.config().vocab : static_cast<int64_t>(config_.tokens.size()));
+    Tensor result = Tensor::empty({rows, columns});
+    float* to = result.mutable_data<float>();
+    for (int64_t t = 0; t < rows; ++t) to[t * columns] = q.blank.data<float>()[t];
+    each_chunk(q, llama, [&](int64_t first, const Tensor& ids, const Tensor& logits) {
+        const int64_t n = ids.numel();
+        const float* p = logits.data<float>();
+        for (int64_t t = 0; t < rows; ++t) std::copy_n(p + t * n, n, to + t * columns + 1 + first);
+    });
+    parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+            float* row = to + t * columns;
+            const double top = *std::max_element(row, row + columns);
+            double sum = 0;
+            for (int64_t i = 0; i < columns; ++i) sum += std::exp(row[i] - top);
+            const double log_total = top + std::log(sum);
+            for (int64_t i = 0; i < columns; ++i) row[i] = static_cast<float>(row[i] - log_total);
+        }
+    });
+    return result;
+}
+
+std::vector<int32_t> CtcHead::kept_rows(const Tensor& speech, std::vector<int64_t>& counts, const Llama& llama) const {
+    const Said said = best_path(speech, llama, config_.blank_margin);
+    std::vector<int32_t> kept;
+    int32_t row = 0;
+    for (int64_t& count : counts) {
+        const size_t before = kept.size();
+        int32_t last = kBlank;  // what the row before says
+        for (const int32_t end = row + static_cast<int32_t>(count); row < end; ++row) {
+            const auto t = static_cast<size_t>(row);
+            const bool repeats = config_.drop_repeats && said.tokens[t] == last;
+            last = said.tokens[t];
+            if (last == kBlank) continue;
+            if (!repeats)
+                kept.push_back(row);
+            else if (said.logits[t] > said.logits[static_cast<size_t>(kept.back())])
+                kept.back() = row;
+        }
+        count = static_cast<int64_t>(kept.size() - before);
     }
-    return best;
+    return kept;
 }
 
 Parameters CtcHead::parameters() const {

@@ -27,13 +27,19 @@ struct CtcHeadConfig {
     /// third as long.
     bool drop_blanks = false;
     double blank_margin = 2;  ///< a row stays if some token's logit is above the blank's less this
+    /// Of neighbouring rows that say the same token only the one that says it loudest stays.
+    bool drop_repeats = false;
+    int64_t merges =
+        0;  ///< transcripts are spelt with pieces of so many merges (Tokenizer::encode_pieces); 0: with tokens
+    /// The tokens it can say; empty: all of the LLM's.
+    std::vector<int32_t> tokens{};
 };
 
 class CtcHead {
 public:
     CtcHead() = default;
     /// dim: of the LLM's embeddings. The blank's direction is drawn from the seed.
-    CtcHead(int64_t dim, uint64_t seed, const CtcHeadConfig& config = {});
+    CtcHead(int64_t dim, uint64_t seed, CtcHeadConfig config = {});
     const CtcHeadConfig& config() const {
         return config_;
     }
@@ -44,9 +50,17 @@ public:
     /// Loss of speech embeddings [T, dim]; token logits are scale * cosine(row, embedding), the blank's is
     /// scale * cosine(row, blank) + bias, with a learned scale, bias and blank.
     CtcLoss loss(const Tensor& speech, const CtcTargets& targets, const Llama& llama, double normalizer) const;
-    /// The likeliest token of every row [T] over all tokens of the LLM, kBlank where that is the blank, whose logit is
-    /// first lowered by `margin`.
-    std::vector<int32_t> best_path(const Tensor& speech, const Llama& llama, double margin = 0) const;
+    /// What a row says: its likeliest token of those of config(), kBlank where that is the blank.
+    struct Said {
+        std::vector<int32_t> tokens;  ///< [T]
+        std::vector<float> logits;    ///< [T], of these tokens
+    };
+    /// The blank's logit is first lowered by `margin`. Throws TrainingError where a row is not finite.
+    Said best_path(const Tensor& speech, const Llama& llama, double margin = 0) const;
+    /// log softmax of each row [T, 1 + n]: the blank, then the tokens of config() (or all) in their order.
+    Tensor log_probs(const Tensor& speech, const Llama& llama) const;
+    /// Which of the rows the LLM reads, by config(); counts: rows of each clip, replaced by how many of them stay.
+    std::vector<int32_t> kept_rows(const Tensor& speech, std::vector<int64_t>& counts, const Llama& llama) const;
     static constexpr int32_t kBlank = -1;
     Parameters parameters() const;
 
@@ -56,6 +70,9 @@ private:
         Tensor blank;  // [T, 1]
     };
     Queries queries(const Tensor& speech) const;
+    /// f(first, ids, logits [T, ids]) for parts of the tokens, so that the logits of all never exist at once.
+    template <class F>
+    void each_chunk(const Queries& q, const Llama& llama, F&& f) const;
 
     CtcHeadConfig config_;
     Tensor blank_;  // [1, dim]

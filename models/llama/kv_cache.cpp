@@ -38,6 +38,17 @@ void KvCache::advance(const Tensor& borders) {
     for (int64_t i = 0; i < batch_; ++i) lengths[i] += b[i + 1] - b[i];
 }
 
+void KvCache::copy(int64_t from, int64_t to) {
+    for (auto* side : {&keys_, &values_})
+        for (Tensor& t : *side) {
+            const int64_t row = t.dim(2) * t.dim(3);
+            float* p = t.mutable_data<float>();
+            std::memmove(p + to * capacity_ * row, p + from * capacity_ * row,
+                         static_cast<size_t>(length(from) * row) * sizeof(float));
+        }
+    lengths_.mutable_data<int64_t>()[to] = length(from);
+}
+
 void KvCache::truncate(int64_t request, int64_t length) {
     int64_t& now = lengths_.mutable_data<int64_t>()[request];
     now = std::min(now, length);

@@ -32,6 +32,8 @@ public:
     void write(int64_t layer, const Tensor& k, const Tensor& v, const Tensor& borders);
     /// Counts the rows of a finished pass.
     void advance(const Tensor& borders);
+    /// Request `to` becomes a copy of request `from`.
+    void copy(int64_t from, int64_t to);
     /// Forgets everything after the first `length` tokens of a request.
     void truncate(int64_t request, int64_t length);
 

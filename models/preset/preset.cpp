@@ -25,6 +25,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.frozen_dtype", &p.model.frozen_dtype);
     visit("adapter.mid", &p.adapter.mid);
     visit("adapter.dim", &p.adapter.dim);
+    visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
     visit("adapter.output_norm", &p.adapter.output_norm);
     visit("lora.rank", &p.lora.rank);
@@ -38,13 +39,16 @@ void each_value(Preset& p, Visit&& visit) {
     visit("data.batch_clips", &p.data.batch_clips);
     visit("data.bucket_batches", &p.data.bucket_batches);
     visit("data.max_new_tokens", &p.data.max_new_tokens);
+    visit("ctc.merges", &p.ctc.merges);
     visit("ctc.frequent", &p.ctc.frequent);
     visit("ctc.random", &p.ctc.random);
     visit("ctc.drop_blanks", &p.ctc.drop_blanks);
     visit("ctc.blank_margin", &p.ctc.blank_margin);
+    visit("ctc.drop_repeats", &p.ctc.drop_repeats);
     visit("train.steps", &p.train.steps);
     visit("train.accumulate", &p.train.accumulate);
     visit("train.seed", &p.train.seed);
+    visit("train.from", &p.train.from);
     visit("train.adapter_rate", &p.train.adapter_rate);
     visit("train.lora_rate", &p.train.lora_rate);
     visit("train.warmup_steps", &p.train.warmup_steps);
@@ -284,6 +288,8 @@ void check(const Preset& p, const std::string& source) {
            "adapter.mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
+    expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
+           "adapter.taps must be odd, from 1 to 63");
     expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");
     expect(p.lora.dropout >= 0 && p.lora.dropout < 1, "lora.dropout must be at least 0 and below 1");
     expect(p.data.batch_seconds > 0 && p.data.batch_clips > 0 && p.data.bucket_batches > 0 && p.data.max_new_tokens > 0,
@@ -296,9 +302,11 @@ void check(const Preset& p, const std::string& source) {
            "train.beta1 and beta2 must be in [0, 1)");
     expect(p.train.save_every > 0 && p.train.keep > 0 && p.train.validate_every >= 0 && p.train.validate_clips >= 0,
            "train.save_every and keep must be positive, validate_every and validate_clips not negative");
-    expect(p.ctc.frequent >= 0 && p.ctc.random >= 0, "ctc.frequent and ctc.random must not be negative");
+    expect(p.ctc.merges >= 0 && p.ctc.frequent >= 0 && p.ctc.random >= 0,
+           "ctc.merges, ctc.frequent and ctc.random must not be negative");
     expect(!p.ctc.drop_blanks || p.has_ctc(),
            "ctc.drop_blanks needs a stage with ctc_weight: the head must be trained");
+    expect(!p.ctc.drop_repeats || p.ctc.drop_blanks, "ctc.drop_repeats needs ctc.drop_blanks");
     for (const Stage& s : p.all_stages()) check_stage(p, s, source);
 }
 
@@ -349,7 +357,7 @@ Preset plain_recipe(const Preset& preset) {
     s.ctc_weight = s.time_mask = s.channel_mask = s.feature_dropout = 0;
     p.stages = {s};
     p.adapter.output_norm = false;
-    p.ctc.drop_blanks = false;
+    p.ctc.drop_blanks = p.ctc.drop_repeats = false;
     p.name += "-plain";
     return p;
 }

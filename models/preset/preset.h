@@ -58,6 +58,7 @@ struct Preset {
     struct {
         int64_t mid = 1024;  ///< channels of the first convolution, before its GLU
         int64_t dim = 512;   ///< after subsampling
+        int64_t taps = 3;    ///< of both convolutions, odd
         int64_t bottleneck = 256;
         bool output_norm = true;  ///< RMS norm of the result to the RMS of the LLM's embeddings; the paper has none
     } adapter;
@@ -80,16 +81,21 @@ struct Preset {
     /// The CTC head over the LLM's token embeddings (models/ctc_head): an addition to the paper, there only if a stage
     /// gives it a weight.
     struct {
-        int64_t frequent = 2000;   ///< classes in every step: the most frequent tokens of the training texts,
-        bool drop_blanks = false;  ///< the LLM does not get rows that the head takes for blanks
-        double blank_margin = 2;   ///< rows stay if a token's logit comes within this of the blank's
-        int64_t random = 2000;     ///< and so many of all tokens, drawn anew each step; the batch's own always are
+        /// Transcripts in pieces: the tokens that the vocabulary's first so many merges make, of which any word can be
+        /// spelt; 0: in the LLM's own tokens.
+        int64_t merges = 0;
+        int64_t frequent = 2000;    ///< classes in every step: the most frequent tokens of the training texts,
+        bool drop_blanks = false;   ///< the LLM does not get rows that the head takes for blanks
+        double blank_margin = 2;    ///< rows stay if a token's logit comes within this of the blank's
+        bool drop_repeats = false;  ///< nor all of neighbouring rows that say the same token
+        int64_t random = 2000;      ///< and so many of all tokens, drawn anew each step; the batch's own always are
     } ctc;
 
     struct {
         int64_t steps = 200;
         int64_t accumulate = 1;  ///< micro-batches a step
         int64_t seed = 1;
+        std::string from;  ///< an adapter file whose values the run starts from; empty: random ones, from the seed
         double adapter_rate = 1e-3;  ///< peak learning rates
         double lora_rate = 5e-4;
         int64_t warmup_steps = 20;         ///< linear; the paper: a tenth of all steps

@@ -13,10 +13,11 @@ namespace wavllm {
 
 struct SpeechExample {
     std::string id;
-    PromptIds ids;          ///< target empty where there is none
-    std::string reference;  ///< the target as text
-    Tensor features;        ///< [T, C] of the frozen encoder, bf16 or f32; undefined if `cached` has them, or without
-                            ///< speech
+    PromptIds ids;                    ///< target empty where there is none
+    std::string reference;            ///< the target as text
+    std::vector<int32_t> transcript;  ///< the target in the tokens that CTC aligns
+    Tensor features;  ///< [T, C] of the frozen encoder, bf16 or f32; undefined if `cached` has them, or without
+                      ///< speech
     std::optional<CachedClip> cached;  ///< where the features are if they are not in memory
     std::vector<int64_t>
         chunk_rows;               ///< rows of each 30 s chunk: the subsampling convolutions do not reach across them

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& llama) {
     BridgeConfig config;
     config.llm_dim = llama.config().dim;
-    config.semantic = {encoder_dim, p.adapter.mid, p.adapter.dim, p.adapter.bottleneck, config.llm_dim};
+    config.semantic = {encoder_dim, p.adapter.mid, p.adapter.dim, p.adapter.bottleneck, config.llm_dim, p.adapter.taps};
     config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
     return config;
 }
@@ -30,11 +30,16 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
-    s.model = std::make_unique<Wavllm>(
-        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
-        Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed),
-        preset.has_ctc() ? CtcHead(s.llama->config().dim, seed, {preset.ctc.drop_blanks, preset.ctc.blank_margin})
-                         : CtcHead());
+    CtcHead ctc;
+    if (preset.has_ctc()) {
+        CtcHeadConfig config{
+            preset.ctc.drop_blanks, preset.ctc.blank_margin, preset.ctc.drop_repeats, preset.ctc.merges, {}};
+        if (preset.ctc.merges > 0) config.tokens = s.tokenizer->pieces(preset.ctc.merges);
+        ctc = CtcHead(s.llama->config().dim, seed, std::move(config));
+    }
+    s.model =
+        std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
+                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed), std::move(ctc));
     return s;
 }
 
@@ -68,6 +73,11 @@ SpeechExample text_example(const System& system, const std::string& id, bool wit
     e.reference = target.value_or("");
     const ChatTemplate chat = chat_template_of(system.preset.model.chat_template);
     e.ids = prompt_ids(*system.tokenizer, make_prompt(chat, prompt, with_speech), target);
+    if (!target) return e;
+    // A space in front: the first word sounds like any other, so it should be the same tokens.
+    const std::string spoken = " " + std::string(*target);
+    const int64_t merges = system.preset.ctc.merges;
+    e.transcript = merges > 0 ? system.tokenizer->encode_pieces(spoken, merges) : system.tokenizer->encode(spoken);
     return e;
 }
 

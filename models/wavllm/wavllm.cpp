@@ -16,16 +16,8 @@ LlmInput Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Ob
     LlmInput in{{}, batch.plan, {}};
     Tensor rows = speech;
     if (ctc_.defined() && ctc_.config().drop_blanks && speech.dim(0) > 0) {
-        const std::vector<int32_t> path = ctc_.best_path(speech, *llama_, ctc_.config().blank_margin);
-        std::vector<int32_t> kept;
-        std::vector<int64_t> counts;
-        int32_t row = 0;
-        for (int64_t n : batch.speech_rows) {
-            const size_t before = kept.size();
-            for (int64_t i = 0; i < n; ++i, ++row)
-                if (path[static_cast<size_t>(row)] != CtcHead::kBlank) kept.push_back(row);
-            counts.push_back(static_cast<int64_t>(kept.size() - before));
-        }
+        std::vector<int64_t> counts = batch.speech_rows;
+        const std::vector<int32_t> kept = ctc_.kept_rows(speech, counts, *llama_);
         in.plan = plan_sequences(batch.prompts, counts, batch.keys);
         in.kept = Tensor::from(kept, {static_cast<int64_t>(kept.size())});
         rows = gather_rows(speech, in.kept);

@@ -56,6 +56,15 @@ TEST_CASE("bpe: the most important pair is joined first, the leftmost of equals"
     CHECK(tokenizer->encode("a<b") == Ids{0, 1});  // no token writes "<"
 }
 
+TEST_CASE("bpe: pieces are what the first merges make, and what larger tokens fall into") {
+    const auto tokenizer = make_bpe_tokenizer(small());
+    CHECK(tokenizer->encode_pieces("abc", 0) == Ids{0, 1, 2});
+    CHECK(tokenizer->encode_pieces("abab bc", 1) == Ids{0, 1, 0, 1, 3, 7});
+    CHECK(tokenizer->encode_pieces("ab", 3) == tokenizer->encode("ab"));
+    CHECK(tokenizer->pieces(0) == Ids{0, 1, 2, 3, 4, 5});
+    CHECK(tokenizer->pieces(2) == Ids{0, 1, 2, 3, 4, 5, 6, 7});
+}
+
 TEST_CASE("bpe: special tokens only where asked for; streaming waits for whole characters") {
     BpeVocabulary vocabulary = small();
     for (const char* letter : {"<", "e", "n", "d", ">"}) {

@@ -40,6 +40,8 @@ TEST_CASE("what is wrong in a preset is named, with the nearest right name") {
     CHECK_THROWS_WITH_AS(parse(R"({"train": {"decay": "cosinus"}})"), doctest::Contains("cosine, linear, constant"),
                          UsageError);
     CHECK_THROWS_WITH_AS(parse(R"({"lora": {"dropout": 1}})"), doctest::Contains("lora.dropout"), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"adapter": {"taps": 4}})"), doctest::Contains("adapter.taps"), UsageError);
+    CHECK_THROWS_WITH_AS(parse(R"({"ctc": {"drop_repeats": true}})"), doctest::Contains("drop_blanks"), UsageError);
     CHECK_THROWS_AS(parse("[]"), UsageError);
 }
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "autograd/gradient_check.h"
 #include "autograd/tape.h"
@@ -88,7 +89,7 @@ TEST_CASE("ctc head: the best path is the largest of all tokens' logits and the 
         x.mutable_data<float>()[i] = 3 * embeddings.data<float>()[61 * kDim + i];
         x.mutable_data<float>()[kDim + i] = p[0].tensor.data<float>()[i];
     }
-    const std::vector<int32_t> path = head.best_path(x, llama);
+    const std::vector<int32_t> path = head.best_path(x, llama).tokens;
     REQUIRE(path.size() == 20);
     CHECK(path[0] == 61);
     for (int64_t t = 0; t < 20; ++t) {
@@ -189,7 +190,7 @@ TEST_CASE("blanks dropped: the LLM reads the rows that stay, in every batch the 
     NoGrad no_grad;
     Tensor borders;
     const Tensor speech = model.speech(batch, borders);
-    const std::vector<int32_t> path = model.ctc().best_path(speech, model.llama());
+    const std::vector<int32_t> path = model.ctc().best_path(speech, model.llama()).tokens;
     const LlmInput in = model.inputs(batch);
     std::vector<double> expected;
     for (size_t t = 0; t < path.size(); ++t)
@@ -212,6 +213,73 @@ TEST_CASE("blanks dropped: the LLM reads the rows that stay, in every batch the 
         row += alone.x.dim(0);
     }
     CHECK(row == in.x.dim(0));
+}
+
+TEST_CASE("ctc head: of a run of one token the loudest row is kept; a head that knows few tokens says no other") {
+    const Llama llama = random_llama(tiny_llama_config(), 3);
+    const CtcHead head(kDim, 9, {.drop_blanks = true, .blank_margin = 0, .drop_repeats = true, .tokens = {7, 40, 61}});
+    const Parameters p = head.parameters();
+    // rows that say: 7 (softly) 7 7 (softly), blank, 7, 40; second clip: 40 61
+    const Tensor tokens = llama.embed(ids({7, 7, 7, 7, 7, 40, 40, 61}));
+    Tensor x = Tensor::empty({8, kDim});
+    const float* blank = p[0].tensor.data<float>();
+    for (int64_t t = 0; t < 8; ++t) {
+        const float* token = tokens.data<float>() + t * kDim;
+        const double size = cosine(token, token) / cosine(blank, blank);  // 1: both are directions below
+        double token_norm = 0, blank_norm = 0;
+        for (int64_t i = 0; i < kDim; ++i) {
+            token_norm += static_cast<double>(token[i]) * token[i];
+            blank_norm += static_cast<double>(blank[i]) * blank[i];
+        }
+        const double of_token = t == 3 ? 0 : t == 0 || t == 2 ? 0.8 : 1;
+        for (int64_t i = 0; i < kDim; ++i)
+            x.mutable_data<float>()[t * kDim + i] =
+                static_cast<float>(size * (of_token * token[i] / std::sqrt(token_norm) +
+                                           (1 - of_token) * blank[i] / std::sqrt(blank_norm)));
+    }
+    std::vector<int64_t> counts{6, 2};
+    CHECK(head.kept_rows(x, counts, llama) == std::vector<int32_t>{1, 4, 5, 6, 7});
+    CHECK(counts == std::vector<int64_t>{3, 2});
+    const auto said = head.best_path(random_rows(50, 3), llama).tokens;
+    for (const int32_t token : said) CHECK((token == CtcHead::kBlank || token == 7 || token == 40 || token == 61));
+
+    const Tensor log_probs = head.log_probs(x, llama);
+    REQUIRE(log_probs.shape() == Shape{8, 4});
+    const auto path = head.best_path(x, llama).tokens;
+    for (int64_t t = 0; t < 8; ++t) {
+        const float* row = log_probs.data<float>() + t * 4;
+        double sum = 0;
+        for (int64_t i = 0; i < 4; ++i) sum += std::exp(row[i]);
+        CHECK(sum == doctest::Approx(1));
+        const int32_t names[] = {CtcHead::kBlank, 7, 40, 61};
+        CHECK(names[std::max_element(row, row + 4) - row] == path[static_cast<size_t>(t)]);
+    }
+
+    x.mutable_data<float>()[kDim] = std::numeric_limits<float>::quiet_NaN();
+    CHECK_THROWS_WITH_AS(head.best_path(x, llama), doctest::Contains("row 1"), TrainingError);
+}
+
+TEST_CASE("adapter: convolutions of more taps give as many rows, and each hears further") {
+    AdapterConfig config{.in = 6, .mid = 8, .dim = 4, .bottleneck = 3, .out = 5, .taps = 5};
+    const SpeechAdapter wide(config, "a.", 3);
+    NoGrad no_grad;
+    Tensor x = Tensor::zeros({33, 6});
+    const auto rows_that_change = [&](const SpeechAdapter& adapter) {
+        Tensor borders = kernels::make_borders(std::vector<int64_t>{33}), again = borders;
+        const Tensor before = adapter.forward(x, borders);
+        CHECK(before.dim(0) == SpeechAdapter::frames(33));
+        x.mutable_data<float>()[16 * 6] = 3;
+        const Tensor after = adapter.forward(x, again);
+        x.mutable_data<float>()[16 * 6] = 0;
+        int64_t changed = 0;
+        for (int64_t t = 0; t < before.dim(0); ++t)
+            changed += bytes_of(before.slice(0, t, t + 1).to_contiguous()) !=
+                       bytes_of(after.slice(0, t, t + 1).to_contiguous());
+        return changed;
+    };
+    CHECK(rows_that_change(wide) == 3);  // a row hears 5 + 2 * 4 = 13 frames, and there is one every 4
+    config.taps = 3;
+    CHECK(rows_that_change(SpeechAdapter(config, "a.", 3)) == 1);  // 7 frames
 }
 
 TEST_CASE("without a CTC head its decoder says so") {

@@ -111,6 +111,9 @@ WAVLLM_DATA(
              ->capture_default_str();
          app.add_flag("--list-voices", o->list_voices, "only list the voices");
          app.add_option("--flite-share", s.flite_share, "share of clips by flite's voices")->capture_default_str();
+         app.add_option("--slowest", s.slowest, "lowest tempo: 1 is the engines' own, read speech is around 0.75")
+             ->capture_default_str();
+         app.add_option("--fastest", s.fastest, "highest tempo")->capture_default_str();
          app.add_option("--room", s.effects.room, "share of clips in a room")->capture_default_str();
          app.add_option("--noise", s.effects.noise, "share of clips with noise")->capture_default_str();
          app.add_option("--band", s.effects.band, "share of clips through a narrow band")->capture_default_str();

@@ -97,6 +97,7 @@ void record_origin(RunFolder& run, const System& system) {
     ordered_json files = ordered_json::array(), parameters = ordered_json::object();
     add_model(files, "speech encoder", p.model.whisper);
     add_model(files, "language model", p.model.llm);
+    if (!p.train.from.empty()) add_file(files, "start", p.train.from, home_folder() / p.train.from);
     add_manifests(files, "training clips", p.data.train);
     add_manifests(files, "validation clips", p.data.valid);
     add_manifests(files, "test clips", p.data.test);
