@@ -36,7 +36,7 @@ TEST_CASE("samples: every clip opens, has the length its manifest says, and is n
             CHECK(static_cast<int64_t>(samples.size()) == row.n_frames);
             float peak = 0;
             for (float sample : samples) peak = std::max(peak, std::abs(sample));
-            CHECK(peak > 0.005f);
+            CHECK(peak > 0.003f);  // some recordings of FLEURS are that quiet
             CHECK(peak < 1.2f);
             CHECK_FALSE(row.prompt.empty());
             CHECK_FALSE(row.tgt_text.empty());
@@ -84,7 +84,7 @@ TEST_CASE("samples: the parts of the speech share no speaker and no recording, a
             CHECK(part_of.emplace(row.audio.string(), name).first->second == name);
         }
     const auto test = read_manifest(kSamples / "speech_test.tsv");
-    CHECK(speakers_of(test).size() == 13);
+    CHECK(speakers_of(test).size() == 12);
     int64_t below_8s = 0;
     for (const ManifestRow& row : test) below_8s += *row.n_frames <= 8 * kSampleRate;
     CHECK(below_8s == 42);

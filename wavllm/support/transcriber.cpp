@@ -1,0 +1,120 @@
+#include "wavllm/support/transcriber.h"
+
+#include "data/audio.h"
+#include "data/pauses.h"
+#include "infer/whisper_transcribe.h"
+#include "wavllm/support/model_files.h"
+#include "wavllm/support/speech.h"
+#include "wavllm/support/whisper_model.h"
+
+namespace wavllm {
+
+namespace {
+
+std::string trimmed(const std::string& text) {
+    const size_t first = text.find_first_not_of(" \n"), last = text.find_last_not_of(" \n");
+    return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
+class WhisperTranscriber final : public Transcriber {
+public:
+    explicit WhisperTranscriber(const TranscriberOptions& o)
+        : model_(load_whisper_model(o.model, frozen_dtype(o.panels))), name_(o.model) {
+        options_.language = o.language;
+        options_.max_tokens = o.max_tokens;
+        options_.batch = o.batch;
+    }
+
+    std::vector<Transcription> transcribe(std::span<const std::span<const float>> clips,
+                                          const Stream& stream) const override {
+        TranscribeOptions options = options_;
+        if (stream) options.stream = [&](size_t, std::string_view text) { stream(text); };
+        std::vector<Transcription> result;
+        for (const Transcript& t : wavllm::transcribe(model_.whisper, *model_.tokenizer, clips, options))
+            result.push_back({trimmed(t.text), t.complete});
+        return result;
+    }
+
+    std::string name() const override {
+        return fmt::format("Whisper ({})", name_);
+    }
+
+private:
+    WhisperModel model_;
+    std::string name_;
+    TranscribeOptions options_;
+};
+
+class AdapterTranscriber final : public Transcriber {
+public:
+    AdapterTranscriber(const TranscriberOptions& o, const std::filesystem::path& file)
+        : system_(load_adapter_system(file)),
+          file_(file.string()),
+          prompt_(o.prompt.empty() ? system_.preset.data.prompt : o.prompt),
+          head_(o.head) {
+        const bool has_ctc = system_.model->ctc().defined();
+        if (head_.empty()) head_ = has_ctc && o.prompt.empty() ? "joint" : "llm";
+        if (!o.prompt.empty() && head_ != "llm")
+            throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
+        options_.max_new_tokens = o.max_tokens;
+    }
+
+    std::vector<Transcription> transcribe(std::span<const std::span<const float>> clips,
+                                          const Stream& stream) const override {
+        std::vector<Transcription> result;
+        for (const std::span<const float> clip : clips) {
+            Transcription all;
+            for (const std::span<const float> part : cut_at_pauses(clip, kLongestPart)) {
+                const Answer a = answer_to(part);
+                const std::string text = trimmed(a.text);
+                if (text.empty()) continue;
+                all.complete = all.complete && static_cast<int64_t>(a.tokens.size()) < options_.max_new_tokens;
+                if (stream) stream((all.text.empty() ? "" : " ") + text);
+                all.text += (all.text.empty() ? "" : " ") + text;
+            }
+            result.push_back(std::move(all));
+        }
+        return result;
+    }
+
+    std::string name() const override {
+        return fmt::format("WavLLM ({}, {})", file_, head_);
+    }
+
+private:
+    /// Seconds: what is longer than what it was trained on is heard in parts.
+    static constexpr double kLongestPart = 20;
+
+    Answer answer_to(std::span<const float> samples) const {
+        const SpeechExample example = make_example(system_, "", samples, prompt_);
+        const SpeechExample* one[] = {&example};
+        const Wavllm& model = *system_.model;
+        if (head_ == "ctc") return answer_by_ctc(model, *system_.tokenizer, one)[0];
+        if (head_ == "joint") return answer_jointly(model, *system_.tokenizer, one, options_)[0];
+        return answer(model, *system_.tokenizer, one, options_)[0];
+    }
+
+    System system_;
+    std::string file_, prompt_, head_;
+    AnswerOptions options_;
+};
+
+}  // namespace
+
+std::filesystem::path shipped_adapter() {
+    return home_folder() / "adapters" / "small" / "adapter.safetensors";
+}
+
+std::unique_ptr<Transcriber> make_transcriber(const TranscriberOptions& o) {
+    if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
+    if (o.max_tokens < 1) throw UsageError("--max-tokens {}: must be at least 1", o.max_tokens);
+    if (o.model.empty())
+        return std::make_unique<AdapterTranscriber>(
+            o, o.adapter.empty() ? shipped_adapter() : std::filesystem::path(o.adapter));
+    for (const auto& [flag, value] : {std::pair{"--adapter", &o.adapter}, {"--head", &o.head}, {"--prompt", &o.prompt}})
+        if (!value->empty())
+            throw UsageError("transcribe: {} is for an adapter, but --model {} asks for Whisper alone", flag, o.model);
+    return std::make_unique<WhisperTranscriber>(o);
+}
+
+}  // namespace wavllm
