@@ -25,11 +25,22 @@ struct Command {
 /// built from. Throws FileError if it has none.
 std::filesystem::path home_folder();
 
+/// Adds the parts of a command (`wavllm bench ops`) as its subcommands, of which one must be given; what is returned
+/// runs it.
+std::function<int()> setup_parts(const std::string& command, CLI::App& app);
+
 namespace detail {
 bool register_command(Command command);
-}
+bool register_part(const std::string& command, Command part);
+}  // namespace detail
 
 }  // namespace wavllm
 
 #define WAVLLM_COMMAND(identifier, ...) \
     [[maybe_unused]] static const bool command_registered_##identifier = ::wavllm::detail::register_command(__VA_ARGS__)
+
+/// A part of a command that has parts: WAVLLM_PART(bench, ops, {...}). Each file in wavllm/bench/ and wavllm/data/
+/// registers its own; bench.cpp and data.cpp know none by name.
+#define WAVLLM_PART(command, identifier, ...)                                     \
+    [[maybe_unused]] static const bool part_registered_##command##_##identifier = \
+        ::wavllm::detail::register_part(#command, __VA_ARGS__)

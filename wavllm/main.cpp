@@ -23,6 +23,11 @@ std::map<std::string, Command>& commands() {
     return *c;
 }
 
+std::map<std::string, Command>& parts_of(const std::string& command) {
+    static auto* p = new std::map<std::string, std::map<std::string, Command>>;
+    return (*p)[command];
+}
+
 void apply(const GlobalOptions& options) {
     require_available(parse_device(options.device));
     if (options.threads < 0) throw UsageError("--threads {}: must be at least 1 (or 0 for all cores)", options.threads);
@@ -84,6 +89,23 @@ std::filesystem::path home_folder() {
     if (!std::filesystem::exists(home / "presets"))
         throw FileError("{} holds no presets/; set WAVLLM_HOME to the folder of the project", home.string());
     return home;
+}
+
+std::function<int()> setup_parts(const std::string& command, CLI::App& app) {
+    app.require_subcommand(1);
+    auto bodies = std::make_shared<std::map<CLI::App*, std::function<int()>>>();
+    for (auto& [name, part] : parts_of(command)) {
+        CLI::App* sub = app.add_subcommand(name, part.description);
+        sub->footer("Example:\n  " + part.example);
+        (*bodies)[sub] = part.setup(*sub);
+    }
+    return [bodies, &app] { return bodies->at(app.get_subcommands().front())(); };
+}
+
+bool detail::register_part(const std::string& command, Command part) {
+    const std::string name = part.name;
+    parts_of(command)[name] = std::move(part);
+    return true;
 }
 
 bool detail::register_command(Command command) {

@@ -1,18 +1,15 @@
 #include "models/preset/preset.h"
 
 #include <algorithm>
-#include <map>
-#include <variant>
 
 #include "data/json.h"
+#include "models/preset/values.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
 namespace wavllm {
 
 namespace {
-
-using Pointer = std::variant<std::string*, int64_t*, double*, bool*, Manifests*, Shares*>;
 
 /// Every value by its dotted name, in the order they are written.
 template <class Visit>
@@ -92,11 +89,9 @@ void each_value(Stage& s, Visit&& visit) {
     visit("feature_dropout", &s.feature_dropout);
 }
 
-using Table = std::map<std::string, Pointer>;
-
 template <class T>
-Table table_of(T& t, const std::string& prefix = "") {
-    Table table;
+ValueTable table_of(T& t, const std::string& prefix = "") {
+    ValueTable table;
     each_value(t, [&](const char* name, auto* value) { table.emplace(prefix + name, value); });
     return table;
 }
@@ -113,130 +108,6 @@ Stage default_stage(const Preset& p) {
     s.batch_seconds = p.data.batch_seconds;
     s.batch_clips = p.data.batch_clips;
     return s;
-}
-
-Pointer find(const Table& table, const std::string& name, const std::string& source) {
-    const auto it = table.find(name);
-    if (it != table.end()) return it->second;
-    std::vector<std::string> known;
-    for (const auto& [k, v] : table) known.push_back(k);
-    throw UsageError("{}: unknown value \"{}\"; the nearest known one is \"{}\"", source, printable(name),
-                     nearest_name(name, known));
-}
-
-const char* type_of(const Pointer& p) {
-    static constexpr const char* names[] = {"a text",
-                                            "a whole number",
-                                            "a number",
-                                            "true or false",
-                                            "a manifest, or an object of manifests by name",
-                                            "an object of numbers by name"};
-    return names[p.index()];
-}
-
-/// Entries stand in the order of their names: what a run draws must not depend on how its preset was written.
-template <class V>
-void set_entry(std::vector<std::pair<std::string, V>>& entries, const std::string& name, V value) {
-    const auto at = std::lower_bound(entries.begin(), entries.end(), name,
-                                     [](const auto& entry, const std::string& n) { return entry.first < n; });
-    if (at != entries.end() && at->first == name)
-        at->second = std::move(value);
-    else
-        entries.emplace(at, name, std::move(value));
-}
-
-template <class Named, class Wrong>
-void assign_named(Named& target, const nlohmann::ordered_json& v, const Wrong& wrong) {
-    using V = typename Named::value_type::second_type;
-    constexpr bool manifests = std::is_same_v<V, std::string>;
-    target.clear();
-    if constexpr (manifests)
-        if (v.is_string()) {
-            if (!v.get<std::string>().empty()) target.emplace_back("all", v.get<std::string>());
-            return;
-        }
-    if (!v.is_object()) wrong();
-    for (const auto& [name, entry] : v.items()) {
-        if (manifests ? !entry.is_string() : !entry.is_number()) wrong();
-        set_entry(target, name, entry.template get<V>());
-    }
-}
-
-void assign(const Pointer& target, const std::string& name, const nlohmann::ordered_json& v,
-            const std::string& source) {
-    const auto wrong = [&] {
-        throw UsageError("{}: \"{}\" must be {}, but is {}", source, name, type_of(target), printable(v.dump()));
-    };
-    std::visit(
-        [&](auto* p) {
-            using T = std::remove_pointer_t<decltype(p)>;
-            if constexpr (std::is_same_v<T, Manifests> || std::is_same_v<T, Shares>) {
-                return assign_named(*p, v, wrong);
-            } else {
-                if constexpr (std::is_same_v<T, std::string>) {
-                    if (!v.is_string()) wrong();
-                } else if constexpr (std::is_same_v<T, bool>) {
-                    if (!v.is_boolean()) wrong();
-                } else if constexpr (std::is_same_v<T, int64_t>) {
-                    if (!v.is_number_integer()) wrong();
-                } else {
-                    if (!v.is_number()) wrong();
-                }
-                *p = v.get<T>();
-            }
-        },
-        target);
-}
-
-bool holds_names(const Table& table, const std::string& name) {
-    const auto it = table.find(name);
-    return it != table.end() &&
-           (std::holds_alternative<Manifests*>(it->second) || std::holds_alternative<Shares*>(it->second));
-}
-
-void assign_object(const Table& table, const std::string& prefix, const nlohmann::ordered_json& object,
-                   const std::string& source) {
-    for (const auto& [key, v] : object.items()) {
-        const std::string name = prefix + key;
-        if (v.is_object() && !holds_names(table, name))
-            assign_object(table, name + ".", v, source);
-        else
-            assign(find(table, name, source), name, v, source);
-    }
-}
-
-/// "data.train.speech=x.tsv" sets one entry of data.train; anything else a whole value.
-void override_value(const Table& table, const std::string& text) {
-    const std::string source = "--set " + text;
-    const size_t equals = text.find('=');
-    const std::string name = text.substr(0, equals), value = text.substr(equals + 1);
-    const nlohmann::ordered_json parsed = nlohmann::ordered_json::parse(value, nullptr, false);
-    const nlohmann::ordered_json v = parsed.is_discarded() ? nlohmann::ordered_json(value) : parsed;
-    const size_t dot = name.rfind('.');
-    if (dot != std::string::npos && holds_names(table, name.substr(0, dot))) {
-        const std::string whole = name.substr(0, dot), entry = name.substr(dot + 1);
-        const auto wrong = [&] { throw UsageError("{}: {} is no value for it", source, printable(value)); };
-        return std::visit(
-            [&](auto* p) {
-                using T = std::remove_pointer_t<decltype(p)>;
-                if constexpr (std::is_same_v<T, Manifests>)
-                    set_entry(*p, entry, value);
-                else if constexpr (std::is_same_v<T, Shares>)
-                    v.is_number() ? set_entry(*p, entry, v.get<double>()) : wrong();
-            },
-            table.at(whole));
-    }
-    const Pointer target = find(table, name, source);
-    if (std::holds_alternative<std::string*>(target)) return void(*std::get<std::string*>(target) = value);
-    assign(target, name, v, source);
-}
-
-void one_of(const std::string& source, const std::string& name, const std::string& v,
-            std::initializer_list<const char*> allowed) {
-    for (const char* a : allowed)
-        if (v == a) return;
-    throw UsageError("{}: \"{}\" must be one of {}, but is \"{}\"", source, name, fmt::join(allowed, ", "),
-                     printable(v));
 }
 
 void check_stage(const Preset& p, const Stage& s, const std::string& source) {
@@ -322,7 +193,7 @@ void read_stages(Preset& p, const nlohmann::ordered_json& list, const std::strin
         assign_object(table_of(s, prefix), prefix, json, source);
         p.stages.push_back(s);
     }
-    Table table;
+    ValueTable table;
     for (Stage& s : p.stages) table.merge(table_of(s, "stages." + s.name + "."));
     for (size_t i = 0; i < p.stages.size(); ++i)
         for (size_t j = 0; j < i; ++j)
@@ -362,21 +233,6 @@ Preset plain_recipe(const Preset& preset) {
     return p;
 }
 
-namespace {
-
-template <class T>
-nlohmann::ordered_json value_json(const T& v) {
-    if constexpr (std::is_same_v<T, Manifests> || std::is_same_v<T, Shares>) {
-        nlohmann::ordered_json object = nlohmann::ordered_json::object();
-        for (const auto& [name, entry] : v) object[name] = entry;
-        return object;
-    } else {
-        return v;
-    }
-}
-
-}  // namespace
-
 nlohmann::ordered_json Preset::to_json() const {
     nlohmann::ordered_json json;
     Preset copy = *this;
@@ -396,7 +252,7 @@ Preset parse_preset(const nlohmann::ordered_json& json, const std::string& sourc
                     std::span<const std::string> overrides) {
     if (!json.is_object()) throw UsageError("{}: a preset is a JSON object", source);
     Preset p;
-    const Table table = table_of(p);
+    const ValueTable table = table_of(p);
     nlohmann::ordered_json values = json;
     values.erase("stages");
     assign_object(table, "", values, source);

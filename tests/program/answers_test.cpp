@@ -14,7 +14,8 @@ using namespace wavllm::tests;
 TEST_CASE("program: every subcommand explains itself with an example") {
     const ProgramResult all = run_program({"--help"});
     CHECK(all.code == 0);
-    for (const std::string name : {"inspect", "bench", "transcribe", "chat"}) {
+    for (const std::string name :
+         {"inspect", "bench", "data", "demo", "eval", "report", "train", "transcribe", "chat"}) {
         CAPTURE(name);
         CHECK(all.out.find("  " + name) != std::string::npos);
         const ProgramResult help = run_program({name, "--help"});
@@ -24,6 +25,10 @@ TEST_CASE("program: every subcommand explains itself with an example") {
     for (const std::string part : {"ops", "fusion", "encoder", "step"}) {
         CAPTURE(part);
         CHECK(run_program({"bench", part, "--help"}).out.find("wavllm bench " + part) != std::string::npos);
+    }
+    for (const std::string part : {"augment", "cache", "check", "split", "synth"}) {
+        CAPTURE(part);
+        CHECK(run_program({"data", part, "--help"}).out.find("wavllm data " + part) != std::string::npos);
     }
 }
 

@@ -6,9 +6,9 @@
 #include "kernels/common/op_case.h"
 #include "models/whisper/whisper.h"
 #include "tensor/allocator.h"
-#include "wavllm/bench/bench.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/model_files.h"
 
@@ -69,18 +69,19 @@ int bench_encoder(const Options& o) {
     return 0;
 }
 
-WAVLLM_BENCH(encoder, {"encoder", "Whisper's encoder on 30 s of audio", "wavllm bench encoder --model whisper-base",
-                       [](CLI::App& app) {
-                           auto o = std::make_shared<Options>();
-                           app.add_option("--model", o->model, "as in transcribe (whisper-base)");
-                           app.add_option("--seconds", o->seconds, "of audio, at most 30 (30)");
-                           app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
-                           app.add_option("--panels", o->panels,
-                                          "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                               ->check(CLI::IsMember({"auto", "f32", "bf16"}));
-                           app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
-                           return [o] { return bench_encoder(*o); };
-                       }});
+WAVLLM_PART(bench, encoder,
+            {"encoder", "Whisper's encoder on 30 s of audio", "wavllm bench encoder --model whisper-base",
+             [](CLI::App& app) {
+                 auto o = std::make_shared<Options>();
+                 app.add_option("--model", o->model, "as in transcribe (whisper-base)");
+                 app.add_option("--seconds", o->seconds, "of audio, at most 30 (30)");
+                 app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
+                 app.add_option("--panels", o->panels,
+                                "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
+                 return [o] { return bench_encoder(*o); };
+             }});
 
 }  // namespace
 

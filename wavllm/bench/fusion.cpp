@@ -9,10 +9,10 @@
 #include "autograd/tape.h"
 #include "data/progress.h"
 #include "tensor/allocator.h"
-#include "wavllm/bench/bench.h"
 #include "wavllm/bench/cases.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/table.h"
 
@@ -184,14 +184,15 @@ int bench_fusion(int runs, const std::string& json) {
     return 0;
 }
 
-WAVLLM_BENCH(fusion, {"fusion", "each fused op against its composition: time, memory, error", "wavllm bench fusion",
-                      [](CLI::App& app) {
-                          auto runs = std::make_shared<int>(5);
-                          auto json = std::make_shared<std::string>();
-                          app.add_option("--runs", *runs, "timed runs, at least (5)");
-                          app.add_option("--json", *json, "write the figures to this file (- is stdout)");
-                          return [runs, json] { return bench_fusion(*runs, *json); };
-                      }});
+WAVLLM_PART(bench, fusion,
+            {"fusion", "each fused op against its composition: time, memory, error", "wavllm bench fusion",
+             [](CLI::App& app) {
+                 auto runs = std::make_shared<int>(5);
+                 auto json = std::make_shared<std::string>();
+                 app.add_option("--runs", *runs, "timed runs, at least (5)");
+                 app.add_option("--json", *json, "write the figures to this file (- is stdout)");
+                 return [runs, json] { return bench_fusion(*runs, *json); };
+             }});
 
 }  // namespace
 

@@ -9,9 +9,9 @@
 #include "kernels/common/check.h"
 #include "kernels/common/op_case.h"
 #include "tensor/allocator.h"
-#include "wavllm/bench/bench.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/language_model.h"
 
@@ -122,19 +122,19 @@ int bench_generate(const Options& o) {
     return 0;
 }
 
-WAVLLM_BENCH(generate, {"generate", "a language model: prompt and generation, tokens a second",
-                        "wavllm bench generate --prompt 256 --tokens 128", [](CLI::App& app) {
-                            auto o = std::make_shared<Options>();
-                            app.add_option("--model", o->model, "as in chat (" + o->model + ")");
-                            app.add_option("--prompt", o->prompt, "random tokens that it reads (256)");
-                            app.add_option("--tokens", o->tokens, "that it writes, one by one (128)");
-                            app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
-                            app.add_option("--panels", o->panels,
-                                           "weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                                ->check(CLI::IsMember({"auto", "f32", "bf16"}));
-                            app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
-                            return [o] { return bench_generate(*o); };
-                        }});
+WAVLLM_PART(bench, generate,
+            {"generate", "a language model: prompt and generation, tokens a second",
+             "wavllm bench generate --prompt 256 --tokens 128", [](CLI::App& app) {
+                 auto o = std::make_shared<Options>();
+                 app.add_option("--model", o->model, "as in chat (" + o->model + ")");
+                 app.add_option("--prompt", o->prompt, "random tokens that it reads (256)");
+                 app.add_option("--tokens", o->tokens, "that it writes, one by one (128)");
+                 app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
+                 app.add_option("--panels", o->panels, "weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
+                 return [o] { return bench_generate(*o); };
+             }});
 
 }  // namespace
 

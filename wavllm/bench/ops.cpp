@@ -3,10 +3,10 @@
 
 #include "autograd/tape.h"
 #include "data/progress.h"
-#include "wavllm/bench/bench.h"
 #include "wavllm/bench/cases.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/table.h"
 
@@ -137,14 +137,15 @@ int bench_ops(const Options& options) {
     return 0;
 }
 
-WAVLLM_BENCH(ops, {"ops", "every op: time, rate, and share of this machine's measured peak",
-                   "wavllm bench ops --op rms_norm", [](CLI::App& app) {
-                       auto options = std::make_shared<Options>();
-                       app.add_option("--op", options->op, "this op only");
-                       app.add_option("--runs", options->runs, "timed runs of each case, at least (5)");
-                       app.add_option("--json", options->json, "write the figures to this file (- is stdout)");
-                       return [options] { return bench_ops(*options); };
-                   }});
+WAVLLM_PART(bench, ops,
+            {"ops", "every op: time, rate, and share of this machine's measured peak", "wavllm bench ops --op rms_norm",
+             [](CLI::App& app) {
+                 auto options = std::make_shared<Options>();
+                 app.add_option("--op", options->op, "this op only");
+                 app.add_option("--runs", options->runs, "timed runs of each case, at least (5)");
+                 app.add_option("--json", options->json, "write the figures to this file (- is stdout)");
+                 return [options] { return bench_ops(*options); };
+             }});
 
 }  // namespace
 

@@ -10,9 +10,9 @@
 #include "models/llama/random.h"
 #include "tensor/allocator.h"
 #include "train/optimizer.h"
-#include "wavllm/bench/bench.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 
 namespace wavllm {
@@ -184,24 +184,25 @@ int bench_step(const Options& o) {
     return 0;
 }
 
-WAVLLM_BENCH(step, {"step", "one LoRA training step on a frozen SmolLM2-135M with random weights", "wavllm bench step",
-                    [](CLI::App& app) {
-                        auto o = std::make_shared<Options>();
-                        app.add_option("--sequences", o->sequences, "sequences in the batch (4)");
-                        app.add_option("--tokens", o->tokens, "tokens of each (160)");
-                        app.add_option("--targets", o->targets, "of these the last so many count in the loss (40)");
-                        app.add_option("--rank", o->rank, "of LoRA on q, k, v, o (32)");
-                        app.add_option("--layers", o->layers, "blocks of the model (30)");
-                        app.add_option("--runs", o->runs, "timed steps, at least 5 (5)");
-                        app.add_option("--warm-up", o->warm_up, "steps before them (2)");
-                        app.add_option("--panels", o->panels,
-                                       "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                            ->check(CLI::IsMember({"auto", "f32", "bf16"}));
-                        app.add_flag("--checkpoint-activations", o->checkpoint,
-                                     "keep only the blocks' inputs, compute the rest again in backward");
-                        app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
-                        return [o] { return bench_step(*o); };
-                    }});
+WAVLLM_PART(bench, step,
+            {"step", "one LoRA training step on a frozen SmolLM2-135M with random weights", "wavllm bench step",
+             [](CLI::App& app) {
+                 auto o = std::make_shared<Options>();
+                 app.add_option("--sequences", o->sequences, "sequences in the batch (4)");
+                 app.add_option("--tokens", o->tokens, "tokens of each (160)");
+                 app.add_option("--targets", o->targets, "of these the last so many count in the loss (40)");
+                 app.add_option("--rank", o->rank, "of LoRA on q, k, v, o (32)");
+                 app.add_option("--layers", o->layers, "blocks of the model (30)");
+                 app.add_option("--runs", o->runs, "timed steps, at least 5 (5)");
+                 app.add_option("--warm-up", o->warm_up, "steps before them (2)");
+                 app.add_option("--panels", o->panels,
+                                "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
+                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 app.add_flag("--checkpoint-activations", o->checkpoint,
+                              "keep only the blocks' inputs, compute the rest again in backward");
+                 app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
+                 return [o] { return bench_step(*o); };
+             }});
 
 }  // namespace
 

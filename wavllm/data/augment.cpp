@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/thread_pool.h"
-#include "wavllm/data/data.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 
 namespace wavllm {
@@ -36,8 +36,8 @@ int run(Options& o) {
     return 0;
 }
 
-WAVLLM_DATA(
-    augment,
+WAVLLM_PART(
+    data, augment,
     {"augment", "altered copies of recordings: speed, room, noise, level",
      "wavllm data augment --manifest samples/sentences.tsv --copies 2 --out /tmp/augmented", [](CLI::App& app) {
          auto o = std::make_shared<Options>();

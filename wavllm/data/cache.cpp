@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/progress.h"
-#include "wavllm/data/data.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/speech.h"
 #include "wavllm/support/table.h"
@@ -57,16 +57,16 @@ int run(const Options& o) {
     return 0;
 }
 
-WAVLLM_DATA(cache, {"cache", "encode manifests ahead of a run; may be stopped at any time and goes on where it was",
-                    "wavllm data cache --preset small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
-                        auto o = std::make_shared<Options>();
-                        app.add_option("--preset", o->preset, "says which encoder and padding")->capture_default_str();
-                        app.add_option("--set", o->set,
-                                       "override a value: model.encoder_padding=30s (may be given again)");
-                        app.add_option("--manifest", o->manifests, "TSV or JSONL (default: those of the preset)");
-                        app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");
-                        return [o] { return run(*o); };
-                    }});
+WAVLLM_PART(data, cache,
+            {"cache", "encode manifests ahead of a run; may be stopped at any time and goes on where it was",
+             "wavllm data cache --preset small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
+                 auto o = std::make_shared<Options>();
+                 app.add_option("--preset", o->preset, "says which encoder and padding")->capture_default_str();
+                 app.add_option("--set", o->set, "override a value: model.encoder_padding=30s (may be given again)");
+                 app.add_option("--manifest", o->manifests, "TSV or JSONL (default: those of the preset)");
+                 app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");
+                 return [o] { return run(*o); };
+             }});
 
 }  // namespace
 

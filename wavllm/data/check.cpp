@@ -9,7 +9,7 @@
 
 #include "data/progress.h"
 #include "tensor/text.h"
-#include "wavllm/data/data.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/table.h"
 
@@ -76,19 +76,20 @@ int run(Options& o) {
     return r.problems.empty() ? 0 : 1;
 }
 
-WAVLLM_DATA(check, {"check", "leaks between training, validation and test; every row's audio, length and text",
-                    "wavllm data check --train samples/digits_train.tsv --valid samples/digits_valid.tsv --test "
-                    "samples/digits_test.tsv",
-                    [](CLI::App& app) {
-                        auto o = std::make_shared<Options>();
-                        app.add_option("--train", o->check.train, "manifests");
-                        app.add_option("--valid", o->check.valid, "manifests");
-                        app.add_option("--test", o->check.test, "manifests");
-                        app.add_flag("--speakers-by-corpus", o->check.speakers_by_corpus,
-                                     "one speaker name in two corpora (column source) is two people");
-                        app.add_option("--json", o->json, "write all as JSON (-: to stdout)");
-                        return [o] { return run(*o); };
-                    }});
+WAVLLM_PART(data, check,
+            {"check", "leaks between training, validation and test; every row's audio, length and text",
+             "wavllm data check --train samples/digits_train.tsv --valid samples/digits_valid.tsv --test "
+             "samples/digits_test.tsv",
+             [](CLI::App& app) {
+                 auto o = std::make_shared<Options>();
+                 app.add_option("--train", o->check.train, "manifests");
+                 app.add_option("--valid", o->check.valid, "manifests");
+                 app.add_option("--test", o->check.test, "manifests");
+                 app.add_flag("--speakers-by-corpus", o->check.speakers_by_corpus,
+                              "one speaker name in two corpora (column source) is two people");
+                 app.add_option("--json", o->json, "write all as JSON (-: to stdout)");
+                 return [o] { return run(*o); };
+             }});
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "wavllm/data/data.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/table.h"
 
@@ -37,7 +37,7 @@ int run(const Options& o) {
     return 0;
 }
 
-WAVLLM_DATA(split,
+WAVLLM_PART(data, split,
             {"split", "training, validation and test by speaker, without four words in a row in common",
              "wavllm data split --manifest samples/sentences.tsv --test-speakers 1688 --valid-speakers 1998 --out "
              "/tmp/split",

@@ -10,7 +10,7 @@
 #include "data/synth/voices.h"
 #include "tensor/error.h"
 #include "tensor/thread_pool.h"
-#include "wavllm/data/data.h"
+#include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/table.h"
 
@@ -90,8 +90,8 @@ int run(Options& o) {
     return 0;
 }
 
-WAVLLM_DATA(
-    synth,
+WAVLLM_PART(
+    data, synth,
     {"synth", "speech from sentences, by flite and espeak-ng, with manifests",
      "wavllm data synth --text samples/sentences.tsv --clips 4 --digits 20 --out /tmp/synth", [](CLI::App& app) {
          auto o = std::make_shared<Options>();

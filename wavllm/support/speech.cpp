@@ -68,6 +68,12 @@ std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cach
     std::vector<ExampleSet> sets;
     int64_t keys = 0;
     for (const auto& [name, manifest] : manifests) {
+        if (!std::filesystem::exists(home / manifest))
+            throw UsageError(
+                "{}: the manifest of set \"{}\" ({}) is not there: make it (`wavllm data --help`; docs/small.md has "
+                "the "
+                "commands for presets/small.json), or name another with --set",
+                (home / manifest).string(), name, what);
         sets.push_back({name, load_with_progress(system, cache, home / manifest,
                                                  manifests.size() > 1 ? fmt::format("{} ({})", what, name) : what)});
         for (SpeechExample& e : sets.back().examples) e.key += keys;
