@@ -32,6 +32,7 @@ std::string answer_lines(const AnsweredSet& set) {
         ordered_json line = {{"set", set.name}, {"id", set.clips[i]->id}, {"reference", set.clips[i]->reference}};
         if (set.llm) line["llm"] = set.llm->answers[i].text;
         if (set.ctc) line["ctc"] = set.ctc->answers[i].text;
+        if (set.joint) line["joint"] = set.joint->answers[i].text;
         lines += line_of(line);
     }
     return lines;
@@ -113,10 +114,13 @@ void record_validation(const RunFolder& run, int64_t steps_done, std::span<const
 
 void record_evaluation(const RunFolder& run, const AnsweredSet& set) {
     fs::create_directories(run.path() / "evaluations");
-    for (const auto& [head, e] : {std::pair{"llm", set.llm}, {"ctc", set.ctc}}) {
-        if (!e) continue;
+    using Head = const Evaluation* AnsweredSet::*;
+    for (const auto& [head, of] : {std::pair<const char*, Head>{"llm", &AnsweredSet::llm},
+                                   {"ctc", &AnsweredSet::ctc},
+                                   {"joint", &AnsweredSet::joint}}) {
+        if (!(set.*of)) continue;
         AnsweredSet one{set.name, set.clips};
-        (std::string_view(head) == "llm" ? one.llm : one.ctc) = e;
+        one.*of = set.*of;
         write_file_atomically(run.path() / "evaluations" / fmt::format("{}-{}.jsonl", set.name, head),
                               answer_lines(one));
     }

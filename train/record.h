@@ -15,19 +15,20 @@
 
 namespace wavllm {
 
-/// Clips of one set, and what was answered; llm and ctc may be null.
+/// Clips of one set, and what was answered by whom; null: nobody asked.
 struct AnsweredSet {
     std::string name;
     std::vector<const SpeechExample*> clips;
     const Evaluation* llm = nullptr;
     const Evaluation* ctc = nullptr;
+    const Evaluation* joint = nullptr;  ///< LLM and CTC head together
 };
 
 /// Writes clips.jsonl; `sets` need no answers.
 void record_clips(const RunFolder& run, std::span<const AnsweredSet> sets);
 /// Writes validations/step-N.jsonl.
 void record_validation(const RunFolder& run, int64_t steps_done, std::span<const AnsweredSet> sets);
-/// Writes evaluations/NAME-llm.jsonl, evaluations/NAME-ctc.jsonl or both.
+/// Writes evaluations/NAME-llm.jsonl, NAME-ctc.jsonl and NAME-joint.jsonl, those there are.
 void record_evaluation(const RunFolder& run, const AnsweredSet& set);
 /// Writes attention.json for a few clips whose LLM answers are given, each from one more pass through the LLM.
 void record_attention(const RunFolder& run, int64_t steps_done, const Wavllm& model, const Tokenizer& tokenizer,

@@ -58,7 +58,7 @@ int eval(const Options& o) {
     const Evaluation e = ask(system, examples, o);
     if (!o.run.empty()) {
         AnsweredSet answered{manifest.stem().string(), pointers_to(examples)};
-        (o.head == "ctc" ? answered.ctc : answered.llm) = &e;
+        (o.head == "ctc" ? answered.ctc : o.head == "joint" ? answered.joint : answered.llm) = &e;
         record_evaluation(RunFolder::open(o.run), answered);
         write_report(o.run);
     }

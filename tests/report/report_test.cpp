@@ -244,12 +244,14 @@ TEST_CASE("answers to a test set join the report, both heads") {
     const RunFolder run = RunFolder::open(temp / "run");
     record_evaluation(run, {"test", pointers(examples), &llm, nullptr});
     record_evaluation(run, {"test", pointers(examples), nullptr, &ctc});
+    record_evaluation(run, {"test", pointers(examples), nullptr, nullptr, &llm});  // as if both had said so together
     const Json f = report_data(temp / "run")["figures"].back();
     CHECK(f["kind"] == "test");
     CHECK(f["clips"] == 2);
     CHECK(f["llm"]["wer"] == 0);
     CHECK(f["llm"]["accuracy"] == 1);
     CHECK(f["ctc"]["wer"] == 1);
+    CHECK(f["joint"] == f["llm"]);
 }
 
 TEST_CASE("wavllm report says what is wrong with a folder that holds no run") {

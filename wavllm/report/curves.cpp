@@ -39,11 +39,11 @@ std::string kind(const Json& line) {
     return line.value("stage", "") + '\n' + line.value("set", "");
 }
 
-Json rates(const std::vector<AnsweredClip>& clips, bool ctc) {
+Json rates(const std::vector<AnsweredClip>& clips, std::optional<std::string> AnsweredClip::*head) {
     ErrorRates r;
     int64_t exact = 0;
     for (const AnsweredClip& c : clips) {
-        const auto& answer = ctc ? c.ctc : c.llm;
+        const auto& answer = c.*head;
         if (!answer) return Json();
         r.add(c.reference, *answer);
         exact += normalize_english(c.reference) == normalize_english(*answer);
@@ -127,8 +127,9 @@ Json figures(const RunFiles& run, const Json& points) {
                         {"kind", "test"},
                         {"clips", clips.size()},
                         {"mean_words", mean_words(clips)},
-                        {"llm", rates(clips, false)},
-                        {"ctc", rates(clips, true)}});
+                        {"llm", rates(clips, &AnsweredClip::llm)},
+                        {"ctc", rates(clips, &AnsweredClip::ctc)},
+                        {"joint", rates(clips, &AnsweredClip::joint)}});
     return list;
 }
 

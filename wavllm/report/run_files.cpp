@@ -35,15 +35,16 @@ std::string text_of(const Json& line, const char* key) {
 std::vector<AnsweredClip> read_answers(const fs::path& path) {
     std::vector<AnsweredClip> clips;
     for (const Json& line : read_lines(path)) {
-        AnsweredClip c{text_of(line, "set"), text_of(line, "id"), text_of(line, "reference"), {}, {}};
+        AnsweredClip c{text_of(line, "set"), text_of(line, "id"), text_of(line, "reference"), {}, {}, {}};
         if (line.contains("llm")) c.llm = text_of(line, "llm");
         if (line.contains("ctc")) c.ctc = text_of(line, "ctc");
+        if (line.contains("joint")) c.joint = text_of(line, "joint");
         clips.push_back(std::move(c));
     }
     return clips;
 }
 
-/// Both heads' files of one set, clip by clip.
+/// The heads' files of one set, clip by clip.
 void merge(std::vector<AnsweredClip>& into, std::vector<AnsweredClip> more) {
     for (AnsweredClip& c : more) {
         const auto same = std::find_if(into.begin(), into.end(), [&](const AnsweredClip& o) { return o.id == c.id; });
@@ -52,6 +53,7 @@ void merge(std::vector<AnsweredClip>& into, std::vector<AnsweredClip> more) {
         } else {
             if (c.llm) same->llm = c.llm;
             if (c.ctc) same->ctc = c.ctc;
+            if (c.joint) same->joint = c.joint;
         }
     }
 }

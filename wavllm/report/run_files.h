@@ -17,13 +17,13 @@ using Json = nlohmann::ordered_json;
 /// One clip that was answered.
 struct AnsweredClip {
     std::string set, id, reference;
-    std::optional<std::string> llm, ctc;
-    /// The LLM's answer, else the CTC head's.
+    std::optional<std::string> llm, ctc, joint;
+    /// The answer of both together, else the LLM's, else the CTC head's.
     std::string best() const {
-        return llm ? *llm : ctc.value_or("");
+        return joint ? *joint : llm ? *llm : ctc.value_or("");
     }
     bool answered() const {
-        return llm || ctc;
+        return llm || ctc || joint;
     }
 };
 
@@ -33,7 +33,7 @@ struct RunFiles {
     std::vector<Json> metrics, timing;                             ///< lines that are JSON objects, in order
     std::map<std::pair<std::string, std::string>, Json> clips;     ///< of clips.jsonl by set and id
     std::map<int64_t, std::vector<AnsweredClip>> validations;      ///< by steps done
-    std::map<std::string, std::vector<AnsweredClip>> evaluations;  ///< by set, both heads together
+    std::map<std::string, std::vector<AnsweredClip>> evaluations;  ///< by set, all heads together
     Json attention, base;                                          ///< empty if there is none
 
     /// Throws UsageError if there is no run at `path`.

@@ -15,14 +15,14 @@ function section(id, title, note, ...content) {
 const byAnswer = (f) => f.mean_words <= 1.5;
 
 function hero(f) {
-    const best = f.llm ?? f.ctc, judged = byAnswer(f);
+    const best = f.joint ?? f.llm ?? f.ctc, judged = byAnswer(f);
     const value = judged ? best.accuracy : best.wer;
     const row = (name, e) => e && [el("dt", {}, name), el("dd", {}, judged ? `${show.percent(e.accuracy)} right` : `WER\u00a0${show.percent(e.wer)}, CER\u00a0${show.percent(e.cer)}`)];
     return el("div", {class: "card hero"},
         el("div", {class: "what"}, el("b", {}, f.set), ` · ${f.kind}, ${show.count(f.clips)} clips`),
         el("div", {class: "big"}, (100 * value).toFixed(1), el("small", {}, "%")),
-        el("div", {class: "unit"}, judged ? "of the answers exactly right" : "word error rate (WER)", f.llm ? ", LLM" : ", CTC head"),
-        el("dl", {}, row("LLM", f.llm), row("CTC head", f.ctc),
+        el("div", {class: "unit"}, judged ? "of the answers exactly right" : "word error rate (WER)", f.joint ? ", LLM and CTC head together" : f.llm ? ", LLM" : ", CTC head"),
+        el("dl", {}, row("together", f.joint), row("LLM", f.llm), row("CTC head", f.ctc),
             f.kind === "validation" && [el("dt", {}, "measured after"), el("dd", {}, `step ${show.count(f.step)}`)]));
 }
 
