@@ -61,16 +61,18 @@ void CtcHead::each_chunk(const Queries& q, const Llama& llama, F&& f) const {
     }
 }
 
-CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama, double margin) const {
+CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama) const {
     NoGrad no_grad;
     const Queries q = queries(speech);
     const int64_t rows = speech.dim(0);
-    Said said{std::vector(static_cast<size_t>(rows), kBlank), {q.blank.data<float>(), q.blank.data<float>() + rows}};
-    for (int64_t t = 0; t < rows; ++t) {
-        float& v = said.logits[static_cast<size_t>(t)];
-        if (!std::isfinite(v)) throw TrainingError("ctc: row {} of the speech embeddings is not finite", t);
-        v -= static_cast<float>(margin);
-    }
+    const auto n_rows = static_cast<size_t>(rows);
+    Said said{std::vector(n_rows, kBlank),
+              {q.blank.data<float>(), q.blank.data<float>() + rows},
+              std::vector(n_rows, kBlank),
+              std::vector(n_rows, -std::numeric_limits<float>::infinity())};
+    for (int64_t t = 0; t < rows; ++t)
+        if (!std::isfinite(said.logits[static_cast<size_t>(t)]))
+            throw TrainingError("ctc: row {} of the speech embeddings is not finite", t);
     each_chunk(q, llama, [&](int64_t, const Tensor& ids, const Tensor& logits) {
         const int64_t n = ids.numel();
         const int32_t* id = ids.data<int32_t>();
@@ -78,12 +80,17 @@ CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama, doubl
         parallel_for(rows, 16, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; ++t)
                 for (int64_t i = 0; i < n; ++i)
-                    if (p[t * n + i] > said.logits[static_cast<size_t>(t)]) {
-                        said.logits[static_cast<size_t>(t)] = p[t * n + i];
-                        said.tokens[static_cast<size_t>(t)] = id[i];
+                    if (p[t * n + i] > said.best_logits[static_cast<size_t>(t)]) {
+                        said.best_logits[static_cast<size_t>(t)] = p[t * n + i];
+                        said.best_tokens[static_cast<size_t>(t)] = id[i];
                     }
         });
     });
+    for (size_t t = 0; t < n_rows; ++t)
+        if (said.best_logits[t] > said.logits[t]) {
+            said.logits[t] = said.best_logits[t];
+            said.tokens[t] = said.best_tokens[t];
+        }
     return said;
 }
 
@@ -114,26 +121,36 @@ Tensor CtcHead::log_probs(const Tensor& speech, const Llama& llama) const {
     return result;
 }
 
-std::vector<int32_t> CtcHead::kept_rows(const Tensor& speech, std::vector<int64_t>& counts, const Llama& llama) const {
-    const Said said = best_path(speech, llama, config_.blank_margin);
-    std::vector<int32_t> kept;
+CtcHead::ForLlm CtcHead::for_llm(const Tensor& speech, std::span<const int64_t> counts, const Llama& llama) const {
+    const Said said = best_path(speech, llama);
+    ForLlm result;
     int32_t row = 0;
-    for (int64_t& count : counts) {
-        const size_t before = kept.size();
-        int32_t last = kBlank;  // what the row before says
+    for (const int64_t count : counts) {
+        const size_t before = result.rows.size();
+        std::vector<int32_t> written;
+        int32_t last = kBlank;           // what the row before says
+        int32_t last_or_blank = kBlank;  // the same, where a row that nearly says a token counts as one
         for (const int32_t end = row + static_cast<int32_t>(count); row < end; ++row) {
             const auto t = static_cast<size_t>(row);
-            const bool repeats = config_.drop_repeats && said.tokens[t] == last;
-            last = said.tokens[t];
-            if (last == kBlank) continue;
+            const int32_t says = said.tokens[t];
+            // a blank that a token comes close to is kept as that token
+            const bool blank =
+                says == kBlank && said.best_logits[t] < said.logits[t] - static_cast<float>(config_.blank_margin);
+            if (says != kBlank && says != last) written.push_back(says);
+            last = says;
+            const int32_t nearly = blank ? kBlank : said.best_tokens[t];
+            const bool repeats = config_.drop_repeats && nearly == last_or_blank;
+            last_or_blank = nearly;
+            if (config_.drop_blanks && nearly == kBlank) continue;
             if (!repeats)
-                kept.push_back(row);
-            else if (said.logits[t] > said.logits[static_cast<size_t>(kept.back())])
-                kept.back() = row;
+                result.rows.push_back(row);
+            else if (said.best_logits[t] > said.best_logits[static_cast<size_t>(result.rows.back())])
+                result.rows.back() = row;
         }
-        count = static_cast<int64_t>(kept.size() - before);
+        result.counts.push_back(static_cast<int64_t>(result.rows.size() - before));
+        if (config_.draft) result.drafts.push_back(config_.draft(written));
     }
-    return kept;
+    return result;
 }
 
 Parameters CtcHead::parameters() const {

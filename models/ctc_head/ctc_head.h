@@ -3,6 +3,9 @@
 // the token's frozen embedding points. It is an addition to WavLLM's recipe: trained before the LLM joins in, it leads
 // the adapter's output into the space the LLM reads, without a run through the LLM; and it is a cheap decoder.
 
+#include <functional>
+#include <span>
+
 #include "autograd/ops/ctc_loss.h"
 #include "models/llama/llama.h"
 #include "models/parameter.h"
@@ -31,8 +34,15 @@ struct CtcHeadConfig {
     bool drop_repeats = false;
     int64_t merges =
         0;  ///< transcripts are spelt with pieces of so many merges (Tokenizer::encode_pieces); 0: with tokens
+    /// Where there is one, the LLM also reads what the head would write down, as text behind the rows of speech (as in
+    /// generative error correction, Chen et al. 2023): pieces of a transcript to tokens of the LLM.
+    std::function<std::vector<int32_t>(std::span<const int32_t>)> draft{};
     /// The tokens it can say; empty: all of the LLM's.
     std::vector<int32_t> tokens{};
+
+    bool changes_input() const {
+        return drop_blanks || draft;
+    }
 };
 
 class CtcHead {
@@ -52,15 +62,23 @@ public:
     CtcLoss loss(const Tensor& speech, const CtcTargets& targets, const Llama& llama, double normalizer) const;
     /// What a row says: its likeliest token of those of config(), kBlank where that is the blank.
     struct Said {
-        std::vector<int32_t> tokens;  ///< [T]
-        std::vector<float> logits;    ///< [T], of these tokens
+        std::vector<int32_t> tokens;       ///< [T]
+        std::vector<float> logits;         ///< [T], of these tokens or of the blank
+        std::vector<int32_t> best_tokens;  ///< [T] the likeliest tokens, blanks aside
+        std::vector<float> best_logits;    ///< [T], of those
     };
-    /// The blank's logit is first lowered by `margin`. Throws TrainingError where a row is not finite.
-    Said best_path(const Tensor& speech, const Llama& llama, double margin = 0) const;
+    /// Throws TrainingError where a row is not finite.
+    Said best_path(const Tensor& speech, const Llama& llama) const;
     /// log softmax of each row [T, 1 + n]: the blank, then the tokens of config() (or all) in their order.
     Tensor log_probs(const Tensor& speech, const Llama& llama) const;
-    /// Which of the rows the LLM reads, by config(); counts: rows of each clip, replaced by how many of them stay.
-    std::vector<int32_t> kept_rows(const Tensor& speech, std::vector<int64_t>& counts, const Llama& llama) const;
+    /// What the LLM reads of the speech, by config().
+    struct ForLlm {
+        std::vector<int32_t> rows;                 ///< which rows of speech
+        std::vector<int64_t> counts;               ///< how many of them are each clip's
+        std::vector<std::vector<int32_t>> drafts;  ///< tokens behind each clip's rows; empty without config().draft
+    };
+    /// counts: rows of each clip.
+    ForLlm for_llm(const Tensor& speech, std::span<const int64_t> counts, const Llama& llama) const;
     static constexpr int32_t kBlank = -1;
     Parameters parameters() const;
 

@@ -37,6 +37,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("data.bucket_batches", &p.data.bucket_batches);
     visit("data.max_new_tokens", &p.data.max_new_tokens);
     visit("ctc.merges", &p.ctc.merges);
+    visit("ctc.draft", &p.ctc.draft);
     visit("ctc.frequent", &p.ctc.frequent);
     visit("ctc.random", &p.ctc.random);
     visit("ctc.drop_blanks", &p.ctc.drop_blanks);
@@ -175,8 +176,8 @@ void check(const Preset& p, const std::string& source) {
            "train.save_every and keep must be positive, validate_every and validate_clips not negative");
     expect(p.ctc.merges >= 0 && p.ctc.frequent >= 0 && p.ctc.random >= 0,
            "ctc.merges, ctc.frequent and ctc.random must not be negative");
-    expect(!p.ctc.drop_blanks || p.has_ctc(),
-           "ctc.drop_blanks needs a stage with ctc_weight: the head must be trained");
+    expect(!(p.ctc.drop_blanks || p.ctc.draft) || p.has_ctc(),
+           "ctc.drop_blanks and ctc.draft need a stage with ctc_weight: the head must be trained");
     expect(!p.ctc.drop_repeats || p.ctc.drop_blanks, "ctc.drop_repeats needs ctc.drop_blanks");
     for (const Stage& s : p.all_stages()) check_stage(p, s, source);
 }
@@ -228,7 +229,7 @@ Preset plain_recipe(const Preset& preset) {
     s.ctc_weight = s.time_mask = s.channel_mask = s.feature_dropout = 0;
     p.stages = {s};
     p.adapter.output_norm = false;
-    p.ctc.drop_blanks = p.ctc.drop_repeats = false;
+    p.ctc.drop_blanks = p.ctc.drop_repeats = p.ctc.draft = false;
     p.name += "-plain";
     return p;
 }

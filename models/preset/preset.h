@@ -84,6 +84,7 @@ struct Preset {
         /// Transcripts in pieces: the tokens that the vocabulary's first so many merges make, of which any word can be
         /// spelt; 0: in the LLM's own tokens.
         int64_t merges = 0;
+        bool draft = false;         ///< behind the rows of speech the LLM reads what the head would write down, as text
         int64_t frequent = 2000;    ///< classes in every step: the most frequent tokens of the training texts,
         bool drop_blanks = false;   ///< the LLM does not get rows that the head takes for blanks
         double blank_margin = 2;    ///< rows stay if a token's logit comes within this of the blank's

@@ -32,8 +32,14 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
     CtcHead ctc;
     if (preset.has_ctc()) {
-        CtcHeadConfig config{
-            preset.ctc.drop_blanks, preset.ctc.blank_margin, preset.ctc.drop_repeats, preset.ctc.merges, {}};
+        CtcHeadConfig config{.drop_blanks = preset.ctc.drop_blanks,
+                             .blank_margin = preset.ctc.blank_margin,
+                             .drop_repeats = preset.ctc.drop_repeats,
+                             .merges = preset.ctc.merges};
+        if (preset.ctc.draft)
+            config.draft = [tokenizer = s.tokenizer](std::span<const int32_t> pieces) {
+                return tokenizer->encode(tokenizer->decode(pieces));
+            };
         if (preset.ctc.merges > 0) config.tokens = s.tokenizer->pieces(preset.ctc.merges);
         ctc = CtcHead(s.llama->config().dim, seed, std::move(config));
     }

@@ -15,11 +15,13 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
 LlmInput Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
     LlmInput in{{}, batch.plan, {}};
     Tensor rows = speech;
-    if (ctc_.defined() && ctc_.config().drop_blanks && speech.dim(0) > 0) {
-        std::vector<int64_t> counts = batch.speech_rows;
-        const std::vector<int32_t> kept = ctc_.kept_rows(speech, counts, *llama_);
-        in.plan = plan_sequences(batch.prompts, counts, batch.keys);
-        in.kept = Tensor::from(kept, {static_cast<int64_t>(kept.size())});
+    if (ctc_.defined() && ctc_.config().changes_input() && speech.dim(0) > 0) {
+        CtcHead::ForLlm read = ctc_.for_llm(speech, batch.speech_rows, *llama_);
+        std::vector<PromptIds> prompts = batch.prompts;
+        for (size_t i = 0; i < read.drafts.size(); ++i)
+            prompts[i].right.insert(prompts[i].right.begin(), read.drafts[i].begin(), read.drafts[i].end());
+        in.plan = plan_sequences(prompts, read.counts, batch.keys);
+        in.kept = Tensor::from(read.rows, {static_cast<int64_t>(read.rows.size())});
         rows = gather_rows(speech, in.kept);
     }
     in.x = splice_rows(llama_->embed(in.plan.text_ids), rows, in.plan.plan);

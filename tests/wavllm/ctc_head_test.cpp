@@ -215,6 +215,30 @@ TEST_CASE("blanks dropped: the LLM reads the rows that stay, in every batch the 
     CHECK(row == in.x.dim(0));
 }
 
+TEST_CASE("draft: between each clip's rows and the right prompt stands what the head writes down") {
+    const Wavllm plain = tiny_ctc_model();
+    CtcHeadConfig config;
+    config.draft = [](std::span<const int32_t> pieces) {
+        return std::vector<int32_t>{3, static_cast<int32_t>(pieces.size() % 2 + 40)};
+    };
+    const Wavllm model(plain.shared_llama(), plain.bridge(), plain.lora(), CtcHead(32, 5, config));
+    const auto examples = tiny_examples(5);
+    const SpeechBatch batch = make_batch(pointers(examples), true);
+    NoGrad no_grad;
+    Tensor borders;
+    const Tensor speech = model.speech(batch, borders);
+    const auto drafts = model.ctc().for_llm(speech, batch.speech_rows, model.llama()).drafts;
+    const LlmInput in = model.inputs(batch);
+    REQUIRE(in.x.dim(0) == batch.plan.plan.numel() + 2 * 5);
+    const int64_t* b = in.plan.borders.data<int64_t>();
+    for (size_t i = 0; i < 5; ++i) {
+        const int64_t after = b[i] + 3 + batch.speech_rows[i];  // the left prompt has 3 tokens
+        const Tensor expected = model.llama().embed(ids({3, drafts[i][1], 7, 8}));
+        CHECK(bytes_of(in.x.slice(0, after, after + 4).to_contiguous()) == bytes_of(expected));
+    }
+    CHECK(in.plan.targets.values() == batch.plan.targets.values());
+}
+
 TEST_CASE("ctc head: of a run of one token the loudest row is kept; a head that knows few tokens says no other") {
     const Llama llama = random_llama(tiny_llama_config(), 3);
     const CtcHead head(kDim, 9, {.drop_blanks = true, .blank_margin = 0, .drop_repeats = true, .tokens = {7, 40, 61}});
@@ -237,9 +261,16 @@ TEST_CASE("ctc head: of a run of one token the loudest row is kept; a head that 
                 static_cast<float>(size * (of_token * token[i] / std::sqrt(token_norm) +
                                            (1 - of_token) * blank[i] / std::sqrt(blank_norm)));
     }
-    std::vector<int64_t> counts{6, 2};
-    CHECK(head.kept_rows(x, counts, llama) == std::vector<int32_t>{1, 4, 5, 6, 7});
-    CHECK(counts == std::vector<int64_t>{3, 2});
+    const CtcHead::ForLlm read = head.for_llm(x, std::vector<int64_t>{6, 2}, llama);
+    CHECK(read.rows == std::vector<int32_t>{1, 4, 5, 6, 7});
+    CHECK(read.counts == std::vector<int64_t>{3, 2});
+    CHECK(read.drafts.empty());
+    CtcHeadConfig drafting = head.config();
+    drafting.drop_blanks = drafting.drop_repeats = false;
+    drafting.draft = [](std::span<const int32_t> pieces) { return std::vector(pieces.begin(), pieces.end()); };
+    const CtcHead::ForLlm all = CtcHead(kDim, 9, drafting).for_llm(x, std::vector<int64_t>{6, 2}, llama);
+    CHECK(all.rows.size() == 8);
+    CHECK(all.drafts == std::vector<std::vector<int32_t>>{{7, 7, 40}, {40, 61}});
     const auto said = head.best_path(random_rows(50, 3), llama).tokens;
     for (const int32_t token : said) CHECK((token == CtcHead::kBlank || token == 7 || token == 40 || token == 61));
 

@@ -60,6 +60,11 @@ Json additions(const Preset& p) {
     add("adapter alone", !adapter_only.empty(), "before LoRA joins in: " + names(adapter_only));
     add("CTC beside cross-entropy", !beside.empty(),
         beside.empty() ? "" : fmt::format("weight {:g}: {}", beside.front().ctc_weight, names(beside)));
+    add("pieces for CTC", p.ctc.merges > 0, fmt::format("of the vocabulary's first {} merges", p.ctc.merges));
+    add("blanks dropped", p.ctc.drop_blanks,
+        p.ctc.drop_repeats ? "and repeats: rows that say nothing new are kept from the LLM"
+                           : "rows that say nothing are kept from the LLM");
+    add("draft", p.ctc.draft, "the CTC head's own transcript stands before the LLM as text");
     add("output norm", p.adapter.output_norm, "of the adapter, to the RMS of the LLM's embeddings");
     add("time masks", time_mask > 0, "on up to " + percent(time_mask) + " of the frames");
     add("channel masks", channel_mask > 0, "on up to " + percent(channel_mask) + " of the channels");
