@@ -29,6 +29,7 @@ int train(const Options& o) {
         }
         Preset preset = load_preset(preset_path(o.preset, home), o.set);
         if (o.plain) preset = plain_recipe(preset);
+        for (const Manifests* m : {&preset.data.train, &preset.data.valid}) expect_manifests(*m, home);
         return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
     }();
     System system = load_system(run.preset());

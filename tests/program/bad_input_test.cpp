@@ -89,6 +89,11 @@ TEST_CASE("program: models that are not there") {
                                                 44)
                                          << std::string(32, '\0');
     fails({"transcribe", wav, "--model", "whisper-bse"}, {"whisper-bse", "did you mean whisper-base"});
+    fails({"transcribe", wav, "--model", "whisper-base", "--head", "ctc"}, {"--head", "--adapter"});
+    fails({"transcribe", wav, "--adapter", "no/such.safetensors"}, {"no/such.safetensors"});
+    fails({"transcribe", wav, "--max-tokens", "0"}, {"--max-tokens 0"});
+    fails({"train", "--preset", "small", "--out", folder / "run", "--set", "data.train.synth=no/such.tsv"},
+          {"no/such.tsv", "synth", "--set"});
 }
 
 TEST_CASE("program: sound and manifests that cannot be used") {

@@ -63,17 +63,21 @@ std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache)
     return no_cache ? nullptr : open_feature_cache(system);
 }
 
+void expect_manifests(const Manifests& manifests, const std::filesystem::path& home) {
+    for (const auto& [name, manifest] : manifests)
+        if (!std::filesystem::exists(home / manifest))
+            throw UsageError(
+                "{}: the manifest of set \"{}\" is not there: make it (`wavllm data --help`; docs/small.md has the "
+                "commands "
+                "for presets/small.json), or name another with --set",
+                (home / manifest).string(), name);
+}
+
 std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cache, const Manifests& manifests,
                                   const std::filesystem::path& home, const std::string& what) {
     std::vector<ExampleSet> sets;
     int64_t keys = 0;
     for (const auto& [name, manifest] : manifests) {
-        if (!std::filesystem::exists(home / manifest))
-            throw UsageError(
-                "{}: the manifest of set \"{}\" ({}) is not there: make it (`wavllm data --help`; docs/small.md has "
-                "the "
-                "commands for presets/small.json), or name another with --set",
-                (home / manifest).string(), name, what);
         sets.push_back({name, load_with_progress(system, cache, home / manifest,
                                                  manifests.size() > 1 ? fmt::format("{} ({})", what, name) : what)});
         for (SpeechExample& e : sets.back().examples) e.key += keys;

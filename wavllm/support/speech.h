@@ -21,6 +21,8 @@ std::vector<SpeechExample> load_with_progress(const System& system, const Featur
 /// --no-cache of a command that reads manifests, and the cache it leaves: none with --no-cache.
 void add_no_cache(CLI::App& app, bool& no_cache);
 std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache);
+/// Throws UsageError for the first manifest that is not there.
+void expect_manifests(const Manifests& manifests, const std::filesystem::path& home);
 /// The sets of a preset (data.train, ...), relative paths taken from `home`. Keys count over all of them.
 std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cache, const Manifests& manifests,
                                   const std::filesystem::path& home, const std::string& what);
