@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "models/checkpoint/checkpoint.h"
@@ -92,8 +93,9 @@ TEST_CASE("program: models that are not there") {
     fails({"transcribe", wav, "--model", "whisper-base", "--head", "ctc"}, {"--head", "--adapter"});
     fails({"transcribe", wav, "--adapter", "no/such.safetensors"}, {"no/such.safetensors"});
     fails({"transcribe", wav, "--max-tokens", "0"}, {"--max-tokens 0"});
-    fails({"train", "--preset", "small", "--out", folder / "run", "--set", "data.train.synth=no/such.tsv"},
-          {"no/such.tsv", "synth", "--set"});
+    fails({"train", "--preset", "small-digits", "--out", folder / "run", "--set", "data.train=no/such.tsv"},
+          {"no/such.tsv", "data --help", "--set"});
+    CHECK(!std::filesystem::exists(folder / "run"));
 }
 
 TEST_CASE("program: sound and manifests that cannot be used") {
