@@ -3,10 +3,10 @@
 #include <unordered_map>
 
 #include "autograd/tape.h"
-#include "infer/ctc_greedy.h"
 #include "infer/english_normalizer.h"
 #include "infer/generate.h"
 #include "infer/joint_decode.h"
+#include "models/ctc_head/ctc_path.h"
 
 namespace wavllm {
 
@@ -110,8 +110,9 @@ std::vector<Answer> answer_jointly(const Wavllm& model, const Tokenizer& tokeniz
     for (const SpeechExample* e : examples) {
         const SpeechBatch batch = make_batch(std::span(&e, 1), false);
         Tensor borders;
-        const CtcPrefix ctc(model.ctc().log_probs(model.speech(batch, borders), model.llama()));
-        const auto tokens = decode_jointly(model.llama(), model.inputs(batch).x, ctc, spelling, joint);
+        const Tensor speech = model.speech(batch, borders);
+        const CtcPrefix ctc(model.ctc().log_probs(speech, model.llama()));
+        const auto tokens = decode_jointly(model.llama(), model.inputs(batch, speech).x, ctc, spelling, joint);
         answers.push_back({e->id, e->reference, tokenizer.decode(tokens), tokens});
         if (options.progress) options.progress(answers.size(), examples.size());
     }

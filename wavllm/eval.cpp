@@ -8,6 +8,7 @@
 #include "train/record.h"
 #include "wavllm/command.h"
 #include "wavllm/report/report.h"
+#include "wavllm/support/json_output.h"
 #include "wavllm/support/speech.h"
 
 namespace wavllm {
@@ -20,14 +21,6 @@ struct Options {
     double ctc_weight = 0.4;
     bool json = false, no_cache = false;
 };
-
-nlohmann::ordered_json to_json(const ErrorCounts& c) {
-    return {{"rate", c.rate()},
-            {"reference", c.reference},
-            {"substitutions", c.substitutions},
-            {"insertions", c.insertions},
-            {"deletions", c.deletions}};
-}
 
 Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
@@ -69,17 +62,11 @@ int eval(const Options& o) {
         write_file_atomically(o.out, lines);
     }
     if (o.json) {
-        const nlohmann::ordered_json j = {{"adapter", file.string()},
-                                          {"manifest", manifest.string()},
-                                          {"head", o.head},
-                                          {"clips", e.answers.size()},
-                                          {"exact", e.exact},
-                                          {"accuracy", e.accuracy()},
-                                          {"wer_raw", to_json(e.rates.words)},
-                                          {"cer_raw", to_json(e.rates.characters)},
-                                          {"wer_normalized", to_json(e.rates.normal_words)},
-                                          {"cer_normalized", to_json(e.rates.normal_characters)}};
-        std::printf("%s\n", j.dump(4).c_str());
+        nlohmann::ordered_json j = {{"adapter", file.string()}, {"manifest", manifest.string()},
+                                    {"head", o.head},           {"clips", e.answers.size()},
+                                    {"exact", e.exact},         {"accuracy", e.accuracy()}};
+        add_rates(j, e.rates);
+        write_json(j, "-");
     } else {
         std::printf("%s\nraw:        %s\nnormalised: %s\n", summary(e).c_str(),
                     format_rates(e.rates.words, e.rates.characters).c_str(),

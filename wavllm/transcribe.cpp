@@ -12,6 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/text.h"
 #include "wavllm/command.h"
+#include "wavllm/support/json_output.h"
 #include "wavllm/support/stopwatch.h"
 #include "wavllm/support/transcriber.h"
 
@@ -97,14 +98,6 @@ std::vector<Clip> read_clips(const std::vector<ManifestRow>& rows) {
     return clips;
 }
 
-ordered_json counts_json(const ErrorCounts& c) {
-    return {{"rate", c.rate()},
-            {"reference", c.reference},
-            {"substitutions", c.substitutions},
-            {"deletions", c.deletions},
-            {"insertions", c.insertions}};
-}
-
 int transcribe_manifest(const Options& o) {
     const std::vector<ManifestRow> rows = read_manifest(o.manifest);
     check_audio_exists(rows);
@@ -143,14 +136,10 @@ int transcribe_manifest(const Options& o) {
     bar.finish();
     const double seconds = watch.seconds();
     if (o.as_json) {
-        print_json({{"by", transcriber->name()},
-                    {"clips", clips.size()},
-                    {"audio_seconds", audio},
-                    {"seconds", seconds},
-                    {"wer_raw", counts_json(rates.words)},
-                    {"wer_normalized", counts_json(rates.normal_words)},
-                    {"cer_raw", counts_json(rates.characters)},
-                    {"cer_normalized", counts_json(rates.normal_characters)}});
+        ordered_json j = {
+            {"by", transcriber->name()}, {"clips", clips.size()}, {"audio_seconds", audio}, {"seconds", seconds}};
+        add_rates(j, rates);
+        print_json(j);
         return 0;
     }
     if (any_reference)

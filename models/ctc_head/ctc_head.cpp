@@ -10,6 +10,7 @@
 #include "autograd/ops/scale.h"
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
+#include "models/ctc_head/ctc_path.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
@@ -127,20 +128,19 @@ CtcHead::ForLlm CtcHead::for_llm(const Tensor& speech, std::span<const int64_t> 
     int32_t row = 0;
     for (const int64_t count : counts) {
         const size_t before = result.rows.size();
-        std::vector<int32_t> written;
-        int32_t last = kBlank;           // what the row before says
-        int32_t last_or_blank = kBlank;  // the same, where a row that nearly says a token counts as one
+        if (config_.draft) {
+            const auto path = std::span(said.tokens).subspan(static_cast<size_t>(row), static_cast<size_t>(count));
+            result.drafts.push_back(config_.draft(ctc_collapse(path, kBlank).tokens));
+        }
+        int32_t last = kBlank;  // what the row before says
         for (const int32_t end = row + static_cast<int32_t>(count); row < end; ++row) {
             const auto t = static_cast<size_t>(row);
-            const int32_t says = said.tokens[t];
             // a blank that a token comes close to is kept as that token
-            const bool blank =
-                says == kBlank && said.best_logits[t] < said.logits[t] - static_cast<float>(config_.blank_margin);
-            if (says != kBlank && says != last) written.push_back(says);
-            last = says;
+            const bool blank = said.tokens[t] == kBlank &&
+                               said.best_logits[t] < said.logits[t] - static_cast<float>(config_.blank_margin);
             const int32_t nearly = blank ? kBlank : said.best_tokens[t];
-            const bool repeats = config_.drop_repeats && nearly == last_or_blank;
-            last_or_blank = nearly;
+            const bool repeats = config_.drop_repeats && nearly == last;
+            last = nearly;
             if (config_.drop_blanks && nearly == kBlank) continue;
             if (!repeats)
                 result.rows.push_back(row);
@@ -148,7 +148,6 @@ CtcHead::ForLlm CtcHead::for_llm(const Tensor& speech, std::span<const int64_t> 
                 result.rows.back() = row;
         }
         result.counts.push_back(static_cast<int64_t>(result.rows.size() - before));
-        if (config_.draft) result.drafts.push_back(config_.draft(written));
     }
     return result;
 }

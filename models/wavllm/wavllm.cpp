@@ -12,7 +12,7 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
     return bridge_.forward(batch.features, borders, batch.acoustic, batch.acoustic_borders, observer);
 }
 
-LlmInput Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
+LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
     LlmInput in{{}, batch.plan, {}};
     Tensor rows = speech;
     if (ctc_.defined() && ctc_.config().changes_input() && speech.dim(0) > 0) {
@@ -31,7 +31,7 @@ LlmInput Wavllm::splice(const SpeechBatch& batch, const Tensor& speech, const Ob
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) const {
     Tensor borders;
-    return splice(batch, speech(batch, borders, observer), observer);
+    return inputs(batch, speech(batch, borders, observer), observer);
 }
 
 LoraRun Wavllm::stage1_run() const {
@@ -48,7 +48,7 @@ Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
 
 CrossEntropy Wavllm::cross_entropy_of(const SpeechBatch& batch, const Tensor& speech,
                                       const StepContext& context) const {
-    const LlmInput in = splice(batch, speech, context.observer);
+    const LlmInput in = inputs(batch, speech, context.observer);
     LoraRun lora_run = stage1_run();
     if (context.training && lora_.defined()) {
         lora_run.dropout = static_cast<float>(lora_.config().dropout);

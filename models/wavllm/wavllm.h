@@ -63,6 +63,8 @@ public:
     Tensor speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer = nullptr) const;
     /// Input embeddings of all rows of a batch, and (for generation) nothing else.
     LlmInput inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;
+    /// The same around what speech() gave.
+    LlmInput inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer = nullptr) const;
     /// The LLM with stage-1 LoRA on: rows through all blocks.
     Tensor run(const Tensor& x, LlamaPass pass, const LoraRun& run) const;
     LoraRun stage1_run() const;
@@ -86,7 +88,6 @@ public:
 
 private:
     CrossEntropy cross_entropy_of(const SpeechBatch& batch, const Tensor& speech, const StepContext& context) const;
-    LlmInput splice(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const;
 
     std::shared_ptr<const Llama> llama_;
     SpeechBridge bridge_;

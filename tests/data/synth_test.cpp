@@ -273,6 +273,9 @@ TEST_CASE("synth: the rows say what the files hold, and training keeps apart fro
     CHECK(refused([](SynthOptions& b) { b.effects.noise = 1.5; }).find("--noise is 1.5") != std::string::npos);
     CHECK(refused([](SynthOptions& b) { b.min_seconds = 9; }).find("min < max") != std::string::npos);
     CHECK(refused([](SynthOptions& b) { b.voices = "flite-slt"; }).find("--voices") != std::string::npos);
+    CHECK(refused([](SynthOptions& b) { b.slowest = 1.5; }).find("tempos from 1.5 to 1.28") != std::string::npos);
+    CHECK(refused([](SynthOptions& b) { b.slowest = 0; }).find("0.4 <= --slowest") != std::string::npos);
+    CHECK(refused([](SynthOptions& b) { b.fastest = NAN; }).find("--fastest <= 2") != std::string::npos);
 }
 
 TEST_CASE("augment: copies keep text and speaker, differ in sound, and are the same each time") {
@@ -312,6 +315,9 @@ TEST_CASE("augment: copies keep text and speaker, differ in sound, and are the s
     o.jobs = 3;
     augment(o);
     CHECK(contents(o.out) == files);
+    AugmentOptions bad = o;
+    bad.fastest = 3;
+    CHECK_THROWS_WITH_AS(augment(bad), doctest::Contains("speeds from 0.9 to 3"), UsageError);
 
     // the copies of a training speaker show up as a leak in a test set
     DataCheckOptions check;

@@ -11,6 +11,7 @@
 #include "infer/evaluate.h"
 #include "kernels/common/check.h"
 #include "kernels/ctc_loss/ctc_loss.h"
+#include "models/ctc_head/ctc_path.h"
 #include "tests/support/tiny_model.h"
 #include "train/ctc_classes.h"
 
@@ -311,6 +312,17 @@ TEST_CASE("adapter: convolutions of more taps give as many rows, and each hears 
     CHECK(rows_that_change(wide) == 3);  // a row hears 5 + 2 * 4 = 13 frames, and there is one every 4
     config.taps = 3;
     CHECK(rows_that_change(SpeechAdapter(config, "a.", 3)) == 1);  // 7 frames
+}
+
+TEST_CASE("ctc_collapse: runs become one token, blanks go, a blank between keeps both") {
+    constexpr int32_t kNone = CtcHead::kBlank;
+    const std::vector<int32_t> path{kNone, 3, 3, kNone, 3, 0, 0, 20, kNone, kNone, 5, 5};
+    const CtcPath found = ctc_collapse(path, kNone);
+    CHECK(found.tokens == std::vector<int32_t>{3, 3, 0, 20, 5});
+    CHECK(found.rows == std::vector<int64_t>{1, 4, 5, 7, 10});
+    CHECK(found.ends == std::vector<int64_t>{3, 5, 7, 8, 12});
+    CHECK(ctc_collapse({}, kNone).tokens.empty());
+    CHECK(ctc_collapse(std::vector<int32_t>{kNone, kNone}, kNone).tokens.empty());
 }
 
 TEST_CASE("without a CTC head its decoder says so") {

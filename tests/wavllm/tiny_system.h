@@ -9,6 +9,7 @@
 #include "models/whisper/whisper.h"
 #include "tests/support/shared.h"
 #include "tests/support/temp_folder.h"
+#include "tests/whisper/tiny.h"
 
 namespace wavllm::tests {
 
@@ -38,25 +39,13 @@ public:
     }
 };
 
-inline WhisperConfig tiny_encoder_config() {
-    return {.dim = 32,
-            .encoder_layers = 2,
-            .decoder_layers = 2,
-            .heads = 4,
-            .encoder_ffn = 72,
-            .decoder_ffn = 72,
-            .max_source_positions = 120,
-            .max_target_positions = 40,
-            .vocab = 150};
-}
-
 /// Clips of up to 1.4 s: the encoder hears 2.4 s, 1 s of which is padding.
 inline System tiny_system(const std::filesystem::path& weights = shared("golden/hf_whisper_weights.safetensors"),
                           DType panels = DType::f32) {
     System s;
     s.preset.model.encoder_padding = "tight";
     s.encoder = std::make_shared<const WhisperEncoder>(
-        Whisper::load_encoder(*open_checkpoint(weights), tiny_encoder_config(), panels));
+        Whisper::load_encoder(*open_checkpoint(weights), golden_hf_whisper_config(), panels));
     s.tokenizer = std::make_shared<const ByteTokenizer>();
     s.mel_filters = kernels::make_mel_filters(80);
     return s;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "infer/wer.h"
 #include "tensor/atomic_file.h"
 
 namespace wavllm {
@@ -14,6 +15,22 @@ inline void write_json(const nlohmann::ordered_json& json, const std::string& pa
         std::fputs(text.c_str(), stdout);
     else
         write_file_atomically(path, text);
+}
+
+inline nlohmann::ordered_json to_json(const ErrorCounts& c) {
+    return {{"rate", c.rate()},
+            {"reference", c.reference},
+            {"substitutions", c.substitutions},
+            {"deletions", c.deletions},
+            {"insertions", c.insertions}};
+}
+
+/// The four rates as members of `to`.
+inline void add_rates(nlohmann::ordered_json& to, const ErrorRates& rates) {
+    to["wer_raw"] = to_json(rates.words);
+    to["wer_normalized"] = to_json(rates.normal_words);
+    to["cer_raw"] = to_json(rates.characters);
+    to["cer_normalized"] = to_json(rates.normal_characters);
 }
 
 }  // namespace wavllm
