@@ -34,9 +34,8 @@ SpokenWords joined(const SpokenWords& a, std::span<const SpokenWord> b) {
 
 }  // namespace
 
-ClipTexts::ClipTexts(const Sentences& sentences, const std::map<std::string, double>& weights, uint64_t seed,
-                     double longest)
-    : sentences_(sentences), weights_(sentences.sources.size(), 1.0), seed_(seed), longest_(longest) {
+std::vector<double> source_weights(const Sentences& sentences, const std::map<std::string, double>& weights) {
+    std::vector<double> result(sentences.sources.size(), 1.0);
     for (const auto& [name, weight] : weights) {
         const auto at = std::find_if(sentences.sources.begin(), sentences.sources.end(),
                                      [&, wanted = name](const Sentences::Source& s) { return s.name == wanted; });
@@ -46,11 +45,15 @@ ClipTexts::ClipTexts(const Sentences& sentences, const std::map<std::string, dou
             throw UsageError("the text has no source \"{}\"; it has: {}", name, known);
         }
         if (!(weight >= 0)) throw UsageError("the weight of source {} is {}; it must be 0 or more", name, weight);
-        weights_[static_cast<size_t>(at - sentences.sources.begin())] = weight;
+        result[static_cast<size_t>(at - sentences.sources.begin())] = weight;
     }
-    if (std::none_of(weights_.begin(), weights_.end(), [](double w) { return w > 0; }))
+    if (std::none_of(result.begin(), result.end(), [](double w) { return w > 0; }))
         throw UsageError("all sources of the text have the weight 0; nothing is left to speak");
+    return result;
 }
+
+ClipTexts::ClipTexts(const Sentences& sentences, std::vector<double> weights, uint64_t seed, double longest)
+    : sentences_(sentences), weights_(std::move(weights)), seed_(seed), longest_(longest) {}
 
 void ClipTexts::refill() {
     if (order_.empty()) {

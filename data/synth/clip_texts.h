@@ -16,13 +16,17 @@ struct ClipText {
     std::string source;  ///< of its first sentence
 };
 
+/// The weight of each source of the sentences, from weights by name; 1 where none is given. Throws UsageError for a source
+/// that is not there, a negative weight, and if all are 0.
+std::vector<double> source_weights(const Sentences& sentences, const std::map<std::string, double>& weights);
+
 /// Gives out sentences in an order drawn from the seed, none twice before all were given. Blocks of eight sentences that
 /// follow each other in the file stay together, so that a clip of several sentences hangs together where the file does.
 class ClipTexts {
 public:
-    /// weights: of sources by name, default 1: a source of weight 2 is drawn twice as often as long as it lasts.
-    /// longest: no text is expected to take more seconds. Throws UsageError for a source that is not there.
-    ClipTexts(const Sentences& sentences, const std::map<std::string, double>& weights, uint64_t seed, double longest);
+    /// weights: of the sources: one of weight 2 is drawn twice as often as long as it lasts.
+    /// longest: no text is expected to take more seconds.
+    ClipTexts(const Sentences& sentences, std::vector<double> weights, uint64_t seed, double longest);
 
     /// A text expected to take about `seconds` at this tempo: a sentence or several, the last cut at a pause, or the
     /// first part of one, whose rest comes next. No run of four words of it is in `avoid`, even across sentences;

@@ -128,6 +128,11 @@ public:
             for (const ManifestRow& row : read_manifest(manifest)) excluded_.add(row.tgt_text);
         if (o.hours > 0 || o.clips > 0) {
             sentences_ = read_sentences(o.text, excluded_);
+            weights_ = source_weights(sentences_, o.sources);
+            if (o.word_lists) {
+                sentences_ = word_lists(sentences_, weights_, o.seed);
+                weights_ = {1};
+            }
         }
         load_engines();
     }
@@ -173,7 +178,7 @@ private:
     /// Returns how often all sentences were used up.
     int speak_set(const char* title, const PlanOptions& options, Amount amount, const WordRuns& avoid,
                   std::vector<ClipPlan>& plans, Rows& rows) {
-        ClipTexts texts(sentences_, o_.sources, o_.seed, o_.max_seconds / 1.1);
+        ClipTexts texts(sentences_, weights_, o_.seed, o_.max_seconds / 1.1);
         const auto clips =
             make(title, amount, plans, [&](uint32_t i) { return plan_speech(options, i, texts, avoid); });
         rows.add(plans, clips);
@@ -205,6 +210,7 @@ private:
     std::vector<Voice> voices_;
     WordRuns excluded_;
     Sentences sentences_;
+    std::vector<double> weights_;  // of its sources
 };
 
 }  // namespace

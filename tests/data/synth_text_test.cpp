@@ -105,7 +105,7 @@ TEST_CASE("synth: every word of every sentence is given out once before any come
     }
     const Sentences s = sentences(lines);
     REQUIRE(s.sentences.size() == lines.size());
-    ClipTexts texts(s, {}, 7, 20);
+    ClipTexts texts(s, source_weights(s, {}), 7, 20);
     std::multiset<std::string> given;
     std::set<std::string> firsts;
     for (int i = 0; given.size() < all.size(); ++i) {
@@ -128,7 +128,7 @@ TEST_CASE("synth: clip texts keep apart from texts to avoid, even where two sent
     WordRuns avoid;
     avoid.add("the red house of");
     avoid.add("nobody came there today");
-    ClipTexts texts(s, {}, 1, 30);
+    ClipTexts texts(s, source_weights(s, {}), 1, 30);
     std::set<std::string> words;
     for (int i = 0; i < 50; ++i) {
         const std::string text = transcript(texts.next(8, 1.0, avoid).words);
@@ -151,13 +151,42 @@ TEST_CASE("synth: a source of more weight comes sooner, one of weight 0 never") 
         table += std::string("say ") + static_cast<char>('a' + i / 26) + "e" + static_cast<char>('a' + i % 26) + "e\t" +
                  std::string(1, static_cast<char>('x' + i / 8 % 3)) + "\n";
     const Sentences s = read_sentences(folder.write("t.tsv", table), {});
-    ClipTexts texts(s, {{"x", 3}, {"z", 0}}, 3, 30);
+    ClipTexts texts(s, source_weights(s, {{"x", 3}, {"z", 0}}), 3, 30);
     std::map<std::string, int> count;
     for (int i = 0; i < 200; ++i) ++count[texts.next(1, 1.0, {}).source];
     CHECK(count["z"] == 0);
     CHECK(2 * count["x"] > 3 * count["y"]);
     CHECK(count["y"] > 20);
-    CHECK(message_of<UsageError>([&] {
-              ClipTexts(s, {{"q", 1}}, 3, 30);
-          }).find("it has: x, y, z") != std::string::npos);
+    CHECK(message_of<UsageError>([&] { source_weights(s, {{"q", 1}}); }).find("it has: x, y, z") != std::string::npos);
+    CHECK_THROWS_AS(source_weights(s, {{"x", -1}}), UsageError);
+    CHECK_THROWS_AS(source_weights(s, {{"x", 0}, {"y", 0}, {"z", 0}}), UsageError);
+}
+
+TEST_CASE("synth: word lists hold every word of the wanted sources equally often, in an order of the seed") {
+    const TempFolder folder;
+    std::string table = "text\tsource\n";
+    for (const char* line : {"the cat sat on the mat", "the dog and the cat", "a horse, he said, and a cart"})
+        table += std::string(line) + "\tprose\n";
+    table += "thou shalt not\tverse\n";
+    const Sentences s = read_sentences(folder.write("t.tsv", table), {});
+    const std::vector<double> weights = source_weights(s, {{"verse", 0}});
+    const Sentences lists = word_lists(s, weights, 5);
+    std::map<std::string, int> count;
+    for (const std::string& list : lists.sentences) {
+        const auto words = spoken_words(list);
+        REQUIRE(words);
+        CHECK(words->size() <= 8);
+        for (const SpokenWord& w : *words) ++count[w.text];
+    }
+    CHECK(count.size() == 12);  // the cat sat on mat dog and a horse he said cart
+    CHECK(count.count("thou") == 0);
+    for (const auto& [word, times] : count) {
+        CAPTURE(word);
+        CHECK(times == 4);
+    }
+    CHECK(word_lists(s, weights, 5).sentences == lists.sentences);
+    CHECK(word_lists(s, weights, 6).sentences != lists.sentences);
+    CHECK(lists.read == 4);
+    REQUIRE(lists.sources.size() == 1);
+    CHECK(lists.sources[0].name == "words");
 }
