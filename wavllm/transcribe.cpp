@@ -164,9 +164,8 @@ WAVLLM_COMMAND(transcribe,
                     TranscriberOptions& by = o->by;
                     app.add_option("files", o->files, "wav, flac, ogg or mp3; - reads stdin");
                     app.add_option("--manifest", o->manifest, "TSV or JSONL; ends with WER and CER");
-                    app.add_option(
-                        "--adapter", by.adapter,
-                        "adapter.safetensors of a WavLLM (default: adapters/small; without one Whisper base)");
+                    app.add_option("--adapter", by.adapter,
+                                   "adapter.safetensors of a WavLLM (default: adapters/small)");
                     app.add_option("--head", by.head,
                                    "of the adapter: joint (LLM and CTC head together, the default), llm or ctc")
                         ->check(CLI::IsMember({"llm", "ctc", "joint"}));

@@ -3,10 +3,14 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "infer/wer.h"
+#include "models/preset/preset.h"
 #include "tests/program/program.h"
 #include "tests/support/real_models.h"
+#include "train/run_folder.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -57,6 +61,35 @@ TEST_CASE("program: a preset's values are printed as they are read") {
     const ProgramResult r = run_program({"inspect", "small-digits", "--json"});
     REQUIRE(r.code == 0);
     CHECK(nlohmann::json::parse(r.out).at("model").at("whisper") == "whisper-base");
+}
+
+TEST_CASE("program: transcribe FILE: the adapter that ships hears a speaker it was not trained on") {
+    real_model("whisper-base");
+    real_model("smollm2-135m-instruct-q4_1");
+    const std::filesystem::path home = WAVLLM_SOURCE_DIR, folder = home / "adapters" / "small";
+    CHECK(std::filesystem::file_size(folder / "adapter.safetensors") <= 16'000'000);
+    CHECK(std::filesystem::file_size(folder / "report.html") > 100'000);
+    const auto base = nlohmann::json::parse(read_all(folder / "base.json"));
+    CHECK(base.at("files").size() >= 5);
+    CHECK(adapter_preset(folder / "adapter.safetensors").to_json() == load_preset(folder / "config.json").to_json());
+
+    const std::string file = (home / "samples" / "sentences" / "jfk.flac").string();
+    const std::string said =
+        "and so my fellow americans ask not what your country can do for you ask what you can do for your country";
+    for (const std::string head : {"", "ctc", "llm"}) {
+        CAPTURE(head);
+        std::vector<std::string> arguments{"transcribe", file, "--json"};
+        if (!head.empty()) arguments.insert(arguments.end(), {"--head", head});
+        const ProgramResult r = run_program(arguments);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        const auto facts = nlohmann::json::parse(r.out);
+        CHECK(facts.at("by").get<std::string>().find(head.empty() ? "joint" : head) != std::string::npos);
+        ErrorRates rates;
+        rates.add(said, facts.at("text").get<std::string>());
+        CAPTURE(facts.at("text").get<std::string>());
+        CHECK(rates.normal_words.rate() <= 0.35);
+    }
 }
 
 TEST_CASE("program: bench ops gives every figure of its table") {

@@ -108,16 +108,15 @@ std::filesystem::path shipped_adapter() {
 std::unique_ptr<Transcriber> make_transcriber(const TranscriberOptions& o) {
     if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
     if (o.max_tokens < 1) throw UsageError("--max-tokens {}: must be at least 1", o.max_tokens);
-    if (o.model.empty() && !o.adapter.empty()) return std::make_unique<AdapterTranscriber>(o, o.adapter);
-    if (o.model.empty() && std::filesystem::exists(shipped_adapter()))
-        return std::make_unique<AdapterTranscriber>(o, shipped_adapter());
+    if (o.model.empty())
+        return std::make_unique<AdapterTranscriber>(o, o.adapter.empty() ? shipped_adapter().string() : o.adapter);
     for (const auto& [flag, value] : {std::pair{"--adapter", &o.adapter}, {"--head", &o.head}, {"--prompt", &o.prompt}})
         if (!value->empty())
-            throw UsageError("transcribe: {} is for an adapter, and this is Whisper alone; name one with --adapter",
-                             flag);
-    TranscriberOptions whisper = o;
-    if (whisper.model.empty()) whisper.model = "whisper-base";
-    return std::make_unique<WhisperTranscriber>(whisper);
+            throw UsageError(
+                "transcribe: {} is for an adapter, and --model {} is Whisper alone; leave --model out for "
+                "the adapter that ships, or name another with --adapter",
+                flag, o.model);
+    return std::make_unique<WhisperTranscriber>(o);
 }
 
 }  // namespace wavllm

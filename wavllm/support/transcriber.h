@@ -14,7 +14,7 @@
 namespace wavllm {
 
 struct TranscriberOptions {
-    std::string model;    ///< of Whisper; empty: the adapter, or whisper-base if there is none
+    std::string model;    ///< of Whisper; empty: the adapter
     std::string adapter;  ///< file; empty: the one that ships with the project
     std::string head;     ///< of the adapter: llm, ctc, joint; empty: joint if it has a CTC head and prompt is empty
     std::string prompt;   ///< instruction for the adapter; empty: the one it was trained with
