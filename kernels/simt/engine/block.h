@@ -5,13 +5,14 @@
 // next. Only when a thread must wait does another fiber begin. So a kernel without barriers and warp operations is a plain
 // loop on one fiber, and nobody has to foresee which kernel that is.
 //
-// Files: schedule.cpp (who runs next), faults.cpp (errors), barriers.cpp, warps.cpp, access.cpp (every load and store of a checked kernel),
-// shared_memory.cpp, copies.cpp (cp.async), atomics.cpp, tensor_core.cpp, requests.cpp (counters), hooks.cpp.
+// Files: schedule.cpp (who runs next), faults.cpp (errors), barriers.cpp, warps.cpp, access.cpp (every load and store of a
+// checked kernel), shared_memory.cpp, copies.cpp (cp.async), atomics.cpp, tensor_core.cpp, requests.cpp (counters), hooks.cpp.
 
 #include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -213,12 +214,10 @@ private:
     std::array<Warp, 32> warps_;
     std::vector<uint3> indices_;  ///< threadIdx of each thread
     dim3 indices_of_{0, 0, 0};    ///< ... in a block of this shape
-    bool faulted_ = false;
-    Fault fault_;
+    std::optional<Fault> fault_;
     /// A read of unwritten memory. It waits for the end of the barrier interval, because often another thread writes there
     /// later in it: then the race, which has two lines to show, is the better error.
-    bool suspected_ = false;
-    Fault suspicion_;
+    std::optional<Fault> suspicion_;
 
     // barriers
     int at_barrier_ = 0;
