@@ -208,6 +208,9 @@ __device__ __noinline__ float deep(float* y, int n) {
 __global__ void stack_used_up(float* y, int n) {
     y[threadIdx.x] = deep(y, n + 100000);
 }
+__global__ void many_blocks_fail(float* y, int n) {
+    if (threadIdx.x == 0 && blockIdx.x >= 3) y[n + blockIdx.x - 3] = 1.0f;
+}
 __global__ void failed_assert(float* y, int n) {
     y[threadIdx.x] = 1.0f;
     assert(n < 0);  // <- failed_assert
@@ -291,6 +294,7 @@ const Case cases[] = {
     CASE(others_local, one_warp),
     CASE(stack_used_up, one_warp),
     CASE(failed_assert, one_warp),
+    CASE(many_blocks_fail, (LaunchConfig{.grid = 50, .block = 32})),
     CASE(copy_not_waited_for, one_warp),
     CASE(copy_without_barrier, two_warps),
     CASE(copy_into_read_buffer, two_warps),

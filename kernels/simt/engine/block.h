@@ -32,7 +32,8 @@ struct Launch {
     int threads = 0, warps = 0;  ///< of a block
     uint64_t seed = 0;
     uint32_t serial = 0;  ///< of this launch; never 0
-    bool counting = false, races = false, concurrent = false;
+    bool counting = false, races = false;
+    bool concurrent = false;                      ///< other threads may run blocks, of this launch or another
     std::atomic<bool> fenced{false};              ///< some thread called __threadfence
     std::atomic<int64_t> first_fault{INT64_MAX};  ///< lowest block that failed: its error is the launch's
     std::mutex mutex;                             ///< of the following
