@@ -187,6 +187,10 @@ __global__ void misaligned_vector(float* y, int) {
 __global__ void host_pointer(float* y, int, const float* host) {
     y[threadIdx.x] = host[threadIdx.x];  // <- host_pointer
 }
+int host_variable = 3;
+__global__ void host_global(float* y, int) {
+    y[threadIdx.x] = static_cast<float>(host_variable);  // <- host_global
+}
 __global__ void null_pointer(float* y, int) {
     float* nothing = y == nullptr ? y : nullptr;
     nothing[threadIdx.x] = 1.0f;  // <- null_pointer
@@ -289,6 +293,11 @@ const Case cases[] = {
      [](float* memory, int n) {
          const float host[32] = {};
          launch(host_pointer, one_warp, memory, n, host);
+     }},
+    {"host_global",
+     [](float* memory, int n) {
+         host_variable = n;
+         launch(host_global, one_warp, memory, n);
      }},
     CASE(null_pointer, one_warp),
     CASE(others_local, one_warp),

@@ -151,11 +151,13 @@ TEST_CASE("simt catches: global memory out of bounds, never written, misaligned,
             {"thread (31,0,0) writes 2 bytes of global memory out of bounds", "0 bytes beyond the end of"}});
     expect({"misaligned_vector", {"reads 16 bytes at an address that is not a multiple of 16"}});
     expect({"host_pointer", {"reads 4 bytes at 0x", "no device memory", "a pointer to host memory"}});
+    expect({"host_global", {"reads 4 bytes at 0x", "no device memory", "a global variable of the host program"}});
     expect({"null_pointer", {"writes 4 bytes at 0x", "no device memory", "a null pointer"}});
     expect({"others_local", {"reads 4 bytes at 0x", "it is a local variable of another thread"}});
     expect({"stack_used_up", {"has used up its stack of"}});
     expect({"failed_assert", {"stops: assert(n < 0)"}, false});
 
+    SeedScope ascending(0);
     OnDevice<float> memory(std::vector<float>(memory_size, 1.0f), "memory");
     const std::string before = error_of([&] { broken(Build::simt_checked)("global_before", memory.data(), 1); });
     CHECK_MESSAGE(
