@@ -69,17 +69,16 @@ TEST_CASE("simt: any number of host threads, and launches inside a parallel loop
 }
 
 TEST_CASE("simt: transpose through a padded tile, edges included") {
-    const int rows = 45, columns = 70;
+    const size_t rows = 45, columns = 70;
     const std::vector<float> x = numbers(rows * columns);
     in_any_order([&](Build build) {
         OnDevice<float> dx(x, "x");
         simt::DeviceArray<float> y(x.size(), "y");
-        transpose(build)(dx.data(), y.data(), rows, columns);
+        transpose(build)(dx.data(), y.data(), static_cast<int>(rows), static_cast<int>(columns));
         const std::vector<float> got = values(y);
         bool same = true;
-        for (int r = 0; r < rows; ++r)
-            for (int c = 0; c < columns; ++c)
-                same = same && got[static_cast<size_t>(c * rows + r)] == x[static_cast<size_t>(r * columns + c)];
+        for (size_t r = 0; r < rows; ++r)
+            for (size_t c = 0; c < columns; ++c) same = same && got[c * rows + r] == x[r * columns + c];
         CHECK(same);
     });
 }

@@ -154,6 +154,10 @@ private:
         uint32_t warps = 0;
     };
 
+    Thread& thread_at(int i) {
+        return threads_[static_cast<size_t>(i)];
+    }
+
     // schedule.cpp
     void reset(int64_t linear);
     int pick();
