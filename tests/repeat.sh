@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole pipeline twice: speech from sentences, encoding, training in stages, answers. Once on two threads and
 # undisturbed; once on one thread, without the feature cache, killed (SIGKILL) at random moments and resumed.
-# Every file that comes out must be the same byte for byte. `./dev repeat` runs it (about ten minutes on two cores).
+# Every file that comes out must be the same byte for byte. `./dev repeat` runs it (three minutes on two cores).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 program=$PWD/build/wavllm
