@@ -21,9 +21,8 @@ struct Command {
     std::function<std::function<int()>(CLI::App&)> setup;
 };
 
-/// The repository's (or installation's) folder that holds presets/ and samples/: $WAVLLM_HOME, else the source tree this was
-/// built from. Throws FileError if it has none.
-std::filesystem::path home_folder();
+/// --no-cache of the commands that read manifests (feature_cache in wavllm/support/speech.h).
+void add_no_cache(CLI::App& app, bool& no_cache);
 
 /// Adds the parts of a command (`wavllm bench ops`) as its subcommands, of which one must be given; what is returned
 /// runs it.

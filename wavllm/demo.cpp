@@ -8,6 +8,7 @@
 #include "infer/whisper_transcribe.h"
 #include "tensor/thread_pool.h"
 #include "wavllm/command.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/speech.h"
 #include "wavllm/support/stopwatch.h"
 #include "wavllm/support/whisper_model.h"

@@ -8,6 +8,7 @@
 #include "train/record.h"
 #include "wavllm/command.h"
 #include "wavllm/report/report.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/speech.h"
 

@@ -9,6 +9,7 @@
 #include "tensor/error.h"
 #include "tensor/text.h"
 #include "wavllm/command.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/table.h"

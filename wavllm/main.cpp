@@ -83,12 +83,9 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-std::filesystem::path home_folder() {
-    const char* set = std::getenv("WAVLLM_HOME");
-    const std::filesystem::path home = set ? set : WAVLLM_SOURCE_DIR;
-    if (!std::filesystem::exists(home / "presets"))
-        throw FileError("{} holds no presets/; set WAVLLM_HOME to the folder of the project", home.string());
-    return home;
+void add_no_cache(CLI::App& app, bool& no_cache) {
+    app.add_flag("--no-cache", no_cache,
+                 "keep the encoder's features in memory: 50 kB a second of speech, Whisper base");
 }
 
 std::function<int()> setup_parts(const std::string& command, CLI::App& app) {

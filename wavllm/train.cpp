@@ -6,6 +6,7 @@
 #include "models/wavllm/system.h"
 #include "train/trainer.h"
 #include "wavllm/command.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/speech.h"
 
 namespace wavllm {

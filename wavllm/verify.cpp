@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "wavllm/command.h"
+#include "wavllm/support/home.h"
 #include "wavllm/verify/report.h"
 
 namespace wavllm {

@@ -6,6 +6,7 @@
 
 #include "data/progress.h"
 #include "wavllm/command.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/speech.h"
 #include "wavllm/support/table.h"

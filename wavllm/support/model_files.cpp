@@ -7,7 +7,7 @@
 #include "models/download.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
-#include "wavllm/command.h"
+#include "wavllm/support/home.h"
 
 namespace wavllm {
 

@@ -9,8 +9,8 @@
 #include "tensor/atomic_file.h"
 #include "tensor/text.h"
 #include "tensor/thread_pool.h"
-#include "wavllm/command.h"
 #include "wavllm/report/report.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/model_files.h"
 
 namespace wavllm {

@@ -54,11 +54,6 @@ std::vector<SpeechExample> load_with_progress(const System& system, const Featur
     return load_with_progress(system, cache, std::span(&manifest, 1), what);
 }
 
-void add_no_cache(CLI::App& app, bool& no_cache) {
-    app.add_flag("--no-cache", no_cache,
-                 "keep the encoder's features in memory: 50 kB a second of speech, Whisper base");
-}
-
 std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache) {
     return no_cache ? nullptr : open_feature_cache(system);
 }

@@ -4,7 +4,6 @@
 #include "infer/evaluate.h"
 #include "models/wavllm/load_examples.h"
 #include "train/trainer.h"
-#include "wavllm/command.h"
 
 namespace wavllm {
 
@@ -18,8 +17,7 @@ std::vector<SpeechExample> load_with_progress(const System& system, const Featur
                                               EncodeSummary* summary = nullptr);
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
                                               const std::filesystem::path& manifest, const std::string& what);
-/// --no-cache of a command that reads manifests, and the cache it leaves: none with --no-cache.
-void add_no_cache(CLI::App& app, bool& no_cache);
+/// The cache that --no-cache leaves: none, if it was given.
 std::unique_ptr<FeatureCache> feature_cache(const System& system, bool no_cache);
 /// Throws UsageError for the first manifest that is not there.
 void expect_manifests(const Manifests& manifests, const std::filesystem::path& home);

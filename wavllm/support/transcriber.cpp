@@ -3,6 +3,7 @@
 #include "data/audio.h"
 #include "data/pauses.h"
 #include "infer/whisper_transcribe.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/speech.h"
 #include "wavllm/support/whisper_model.h"

@@ -1,0 +1,12 @@
+#pragma once
+// Where the program finds what comes with it.
+
+#include <filesystem>
+
+namespace wavllm {
+
+/// The repository's (or installation's) folder that holds presets/, samples/ and adapters/: $WAVLLM_HOME, else the source
+/// tree this was built from. Throws FileError if it has none.
+std::filesystem::path home_folder();
+
+}  // namespace wavllm
