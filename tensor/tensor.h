@@ -20,12 +20,16 @@ namespace wavllm {
 /// alive.
 class Storage final : public RefCounted {
 public:
-    Storage(size_t bytes, Purpose purpose);
+    Storage(size_t bytes, Purpose purpose, Device device = Device::cpu);
     Storage(const void* borrowed, Ref<RefCounted> keep_alive);
     ~Storage() override;
 
+    /// On the device: the CPU may not follow it unless that is the device.
     char* data() const {
         return data_;
+    }
+    Device device() const {
+        return device_;
     }
     bool read_only() const {
         return read_only_;
@@ -44,6 +48,9 @@ public:
 
 private:
     char* data_ = nullptr;
+    size_t bytes_ = 0;
+    Purpose purpose_ = Purpose::data;
+    Device device_ = Device::cpu;
     bool read_only_ = false;
     uint32_t version_ = 0;
     std::string_view label_;
@@ -56,8 +63,8 @@ public:
 
     /// Uninitialised memory booked to the current purpose. Block dtypes need a last dimension of whole blocks.
     static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
-    static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
-    static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+    static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+    static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
     template <class T>
     static Tensor from(std::span<const T> values, const Shape& shape);
     template <class T>
@@ -93,14 +100,14 @@ public:
         return dtype_;
     }
     Device device() const {
-        return device_;
+        return storage_ ? storage_->device() : Device::cpu;
     }
     bool contiguous() const;
     size_t bytes() const {
         return bytes_for(dtype_, static_cast<size_t>(numel()));
     }
 
-    /// Read access. Throws DTypeError if T is not the element type.
+    /// Read access by the CPU. Throws DTypeError if T is not the element type, Error if the tensor is not on the CPU.
     template <class T>
     const T* data() const {
         return static_cast<const T*>(checked(DTypeOf<T>::value));
@@ -114,6 +121,19 @@ public:
     void* mutable_raw() {
         return const_cast<void*>(writable(dtype_));
     }
+    /// The same for kernels of the device that the tensor is on. Not for the CPU to follow.
+    template <class T>
+    const T* device_data() const {
+        return static_cast<const T*>(typed(DTypeOf<T>::value));
+    }
+    template <class T>
+    T* mutable_device_data() {
+        return static_cast<T*>(const_cast<void*>(overwritten(DTypeOf<T>::value)));
+    }
+    const void* device_raw() const;
+    void* mutable_device_raw() {
+        return const_cast<void*>(overwritten(dtype_));
+    }
 
     // Views: no copy, same storage.
     Tensor reshape(const Shape& shape) const;  ///< contiguous tensors only
@@ -125,6 +145,8 @@ public:
     Tensor clone() const;
     /// Converted copy (f32, f64, bf16, f16 among each other; block formats to f32).
     Tensor to(DType dtype) const;
+    /// A contiguous copy on that device, under the same label; this tensor itself if it is there already.
+    Tensor to(Device device) const;
     /// All elements as doubles, in row-major order.
     std::vector<double> values() const;
     double item() const;  ///< the only element
@@ -133,7 +155,7 @@ public:
         return defined() ? storage_->label() : std::string_view{};
     }
     Tensor& set_label(std::string_view label);
-    /// For error messages: label, shape and dtype.
+    /// For error messages: label, shape and dtype, and the device unless it is the CPU.
     std::string describe() const;
 
     const Ref<Storage>& storage() const {
@@ -149,8 +171,11 @@ public:
     Tensor detach() const;
 
 private:
-    const void* checked(DType dtype) const;
-    const void* writable(DType dtype);
+    const void* typed(DType dtype) const;    // throws unless it has this element type
+    const void* overwritten(DType dtype);    // ... and may be written: counts as a write
+    const void* checked(DType dtype) const;  // as typed, on the CPU
+    const void* writable(DType dtype);       // as overwritten, on the CPU
+    void expect_cpu() const;
     void set_row_major();
 
     Ref<Storage> storage_;
@@ -159,7 +184,6 @@ private:
     std::array<int64_t, Shape::kMaxRank> strides_{};
     int64_t offset_ = 0;  // elements
     DType dtype_ = DType::f32;
-    Device device_ = Device::cpu;
 };
 
 template <class T>
