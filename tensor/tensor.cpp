@@ -54,8 +54,11 @@ Storage::Storage(size_t bytes, Purpose purpose, Device device) : bytes_(bytes), 
     memory::book(device, purpose, static_cast<int64_t>(bytes));
 }
 
-Storage::Storage(const void* borrowed, Ref<RefCounted> keep_alive)
-    : data_(static_cast<char*>(const_cast<void*>(borrowed))), read_only_(true), keep_alive_(std::move(keep_alive)) {}
+Storage::Storage(const void* borrowed, size_t bytes, Ref<RefCounted> keep_alive)
+    : bytes_(bytes),
+      data_(static_cast<char*>(const_cast<void*>(borrowed))),
+      read_only_(true),
+      keep_alive_(std::move(keep_alive)) {}
 
 Storage::~Storage() {
     if (read_only_) return;
@@ -65,6 +68,15 @@ Storage::~Storage() {
         device_memory(device_).free(data_);
         memory::book(device_, purpose_, -static_cast<int64_t>(bytes_));
     }
+}
+
+const Ref<Storage>& Storage::mirror(Device device) const {
+    if (!mirror_ || mirror_->device() != device || mirror_version_ != version_) {
+        mirror_ = Ref<Storage>(new Storage(bytes_, Purpose::data, device));
+        device_memory(device).copy_in(mirror_->data_, data_, bytes_);
+        mirror_version_ = version_;
+    }
+    return mirror_;
 }
 
 void Storage::set_label(std::string_view label) {
@@ -113,7 +125,7 @@ Tensor Tensor::borrow(const void* data, const Shape& shape, DType dtype, Ref<Ref
     Tensor t;
     t.shape_ = shape;
     t.dtype_ = dtype;
-    t.storage_ = Ref<Storage>(new Storage(data, std::move(keep_alive)));
+    t.storage_ = Ref<Storage>(new Storage(data, t.bytes(), std::move(keep_alive)));
     t.set_row_major();
     return t;
 }
@@ -264,6 +276,14 @@ Tensor Tensor::to(DType dtype) const {
     }
     void* out = t.mutable_raw();
     for (int64_t i = 0, n = numel(); i < n; ++i) set_element(dtype, out, i, element(dtype_, source.raw(), i));
+    return t;
+}
+
+Tensor Tensor::mirror(Device device) const {
+    if (device == this->device()) return *this;
+    expect_cpu();
+    Tensor t = detach();
+    t.storage_ = storage_->mirror(device);
     return t;
 }
 

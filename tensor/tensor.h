@@ -21,7 +21,7 @@ namespace wavllm {
 class Storage final : public RefCounted {
 public:
     Storage(size_t bytes, Purpose purpose, Device device = Device::cpu);
-    Storage(const void* borrowed, Ref<RefCounted> keep_alive);
+    Storage(const void* borrowed, size_t bytes, Ref<RefCounted> keep_alive);
     ~Storage() override;
 
     /// On the device: the CPU may not follow it unless that is the device.
@@ -37,6 +37,8 @@ public:
     uint32_t version() const {
         return version_;
     }
+    /// What it holds, copied to a device once and again only after it was written to.
+    const Ref<Storage>& mirror(Device device) const;
     void written() {
         ++version_;
     }
@@ -47,14 +49,16 @@ public:
     void set_label(std::string_view label);
 
 private:
-    char* data_ = nullptr;
     size_t bytes_ = 0;
+    char* data_ = nullptr;
     Purpose purpose_ = Purpose::data;
     Device device_ = Device::cpu;
     bool read_only_ = false;
     uint32_t version_ = 0;
     std::string_view label_;
     Ref<RefCounted> keep_alive_;
+    mutable Ref<Storage> mirror_;
+    mutable uint32_t mirror_version_ = 0;
 };
 
 class Tensor {
@@ -147,6 +151,9 @@ public:
     Tensor to(DType dtype) const;
     /// A contiguous copy on that device, under the same label; this tensor itself if it is there already.
     Tensor to(Device device) const;
+    /// As to(), for small tensors that many ops read and the CPU plans with (ids, borders, positions): the copy is kept
+    /// beside the original and shared by all that ask. Not to be written to.
+    Tensor mirror(Device device) const;
     /// All elements as doubles, in row-major order.
     std::vector<double> values() const;
     double item() const;  ///< the only element
