@@ -21,6 +21,18 @@ struct Floats<1> {
 };
 
 template <>
+struct Floats<2> {
+    float v[2];
+    static __device__ __forceinline__ Floats load(const float* p) {
+        const float2 a = *reinterpret_cast<const float2*>(p);
+        return {{a.x, a.y}};
+    }
+    __device__ __forceinline__ void store(float* p) const {
+        *reinterpret_cast<float2*>(p) = make_float2(v[0], v[1]);
+    }
+};
+
+template <>
 struct Floats<4> {
     float v[4];
     static __device__ __forceinline__ Floats load(const float* p) {
