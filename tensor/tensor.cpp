@@ -83,6 +83,11 @@ void Storage::set_label(std::string_view label) {
     label_ = intern(label);
 }
 
+DeviceCopies& device_copies() {
+    static DeviceCopies copies;
+    return copies;
+}
+
 void Tensor::set_row_major() {
     int64_t stride = 1;
     for (int i = rank() - 1; i >= 0; --i) {
@@ -107,11 +112,16 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
     Tensor t = empty(shape, dtype, device);
-    if (device == Device::cpu)
-        std::memset(t.mutable_raw(), 0, t.bytes());
-    else
-        device_memory(device).zero(t.mutable_device_raw(), t.bytes());
+    t.fill_zero();
     return t;
+}
+
+void Tensor::fill_zero() {
+    if (!contiguous()) throw ShapeError("fill_zero: {} is a strided view", describe());
+    if (device() == Device::cpu)
+        std::memset(mutable_raw(), 0, bytes());
+    else
+        device_memory(device()).zero(mutable_device_raw(), bytes());
 }
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
@@ -223,9 +233,12 @@ Tensor Tensor::transpose(int a, int b) const {
 
 Tensor Tensor::to_contiguous() const {
     if (contiguous()) return *this;
-    if (device() != Device::cpu)
-        throw Error("{} is a strided view, which has no contiguous copy on its device; copy it with an op", describe());
-    Tensor t = empty(shape_, dtype_);
+    Tensor t = empty(shape_, dtype_, device());
+    if (device() != Device::cpu) {
+        if (!device_copies().contiguous) throw Error("{}: no kernel was linked that copies strided views", describe());
+        device_copies().contiguous(*this, t);
+        return t;
+    }
     const size_t size = static_cast<size_t>(info(dtype_).block_bytes);
     const char* source = static_cast<const char*>(raw());
     char* out = static_cast<char*>(t.mutable_raw());
@@ -267,7 +280,10 @@ Tensor Tensor::to(Device device) const {
 
 Tensor Tensor::to(DType dtype) const {
     if (dtype == dtype_) return clone();
-    expect_cpu();
+    if (device() != Device::cpu) {
+        if (!device_copies().convert) throw Error("{}: no kernel was linked that converts dtypes", describe());
+        return device_copies().convert(to_contiguous(), dtype);
+    }
     const Tensor source = to_contiguous();
     Tensor t = empty(shape_, dtype);
     if (dtype == DType::f32 && info(dtype_).floating) {

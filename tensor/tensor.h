@@ -147,7 +147,10 @@ public:
     /// This tensor, or a contiguous copy of it if it is a strided view.
     Tensor to_contiguous() const;
     Tensor clone() const;
-    /// Converted copy (f32, f64, bf16, f16 among each other; block formats to f32).
+    /// Zeros in place; contiguous tensors only.
+    void fill_zero();
+    /// Converted copy (f32, f64, bf16, f16 among each other; block formats to f32). On a device f32 to bf16 and f16 and
+    /// back; DTypeError for others.
     Tensor to(DType dtype) const;
     /// A contiguous copy on that device, under the same label; this tensor itself if it is there already.
     Tensor to(Device device) const;
@@ -192,6 +195,15 @@ private:
     int64_t offset_ = 0;  // elements
     DType dtype_ = DType::f32;
 };
+
+/// What a tensor on a device cannot do without kernels. They stand above this floor and put themselves here before main().
+struct DeviceCopies {
+    /// Fills y, contiguous and of x's shape, dtype and device, with the strided view x.
+    void (*contiguous)(const Tensor& x, Tensor& y) = nullptr;
+    /// A contiguous tensor as another dtype.
+    Tensor (*convert)(const Tensor& x, DType dtype) = nullptr;
+};
+DeviceCopies& device_copies();
 
 template <class T>
 Tensor Tensor::from(std::span<const T> values, const Shape& shape) {

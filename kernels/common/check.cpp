@@ -38,9 +38,9 @@ void expect_rows(std::string_view op, std::string_view argument, const Tensor& t
                          t.describe());
 }
 
-Tensor workspace(const Shape& shape, Device device) {
+Tensor workspace(const Shape& shape, Device device, DType dtype) {
     PurposeScope scope(Purpose::workspace);
-    return Tensor::empty(shape, DType::f32, device);
+    return Tensor::empty(shape, dtype, device);
 }
 
 int64_t row_chunk(int64_t columns) {

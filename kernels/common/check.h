@@ -19,8 +19,8 @@ void expect(std::string_view op, std::string_view argument, const Tensor& t, con
 void expect_rows(std::string_view op, std::string_view argument, const Tensor& t, DType dtype = DType::f32,
                  Device device = Device::cpu);
 
-/// Uninitialised f32 memory booked to workspace, gone at the end of the op.
-Tensor workspace(const Shape& shape, Device device = Device::cpu);
+/// Uninitialised memory booked to workspace, gone at the end of the op.
+Tensor workspace(const Shape& shape, Device device = Device::cpu, DType dtype = DType::f32);
 
 /// Rows a chunk of a row-wise loop should have so that a chunk is about 16 Ki elements: fixed by the shape alone.
 int64_t row_chunk(int64_t columns);

@@ -77,12 +77,12 @@ static __global__ void __launch_bounds__(kElementThreads)
     if (row < rows && column < columns) f.template at<V>(row, column);
 }
 
-/// wide: whether f can take W columns at once; they must then be a multiple of W. One row of many columns fills as much
-/// of a GPU as many rows of a few: decoding has one row.
-template <int W = 4, class F>
-static void launch_cells(const char* name, const F& f, int64_t rows, int64_t columns, bool wide) {
+/// A kernel of cells_kernel's arguments for rows of `across` threads. One row of many columns fills as much of a GPU as
+/// many rows of a few: decoding has one row.
+template <class Kernel, class F>
+static void launch_cells_kernel(Kernel kernel, const char* name, const F& f, int64_t rows, int64_t columns,
+                                int64_t across) {
     if (rows == 0 || columns == 0) return;
-    const int64_t across = wide ? columns / W : columns;  // threads
     const int64_t column_blocks = (across + kElementThreads - 1) / kElementThreads;
     int64_t width = 1;  // of a block: whole warps that share the columns evenly, or several short rows to a warp
     if (across >= 32)
@@ -90,11 +90,30 @@ static void launch_cells(const char* name, const F& f, int64_t rows, int64_t col
     else
         while (width < across) width *= 2;
     const int64_t height = kElementThreads / width, row_blocks = (rows + height - 1) / height;
-    launch(wide ? cells_kernel<W, F> : cells_kernel<1, F>,
+    launch(kernel,
            {.grid = dim3(static_cast<unsigned>(row_blocks * column_blocks)),
             .block = dim3(static_cast<unsigned>(width), static_cast<unsigned>(height)),
             .name = name},
            f, rows, columns, static_cast<unsigned>(column_blocks));
+}
+
+/// wide: whether f can take W columns at once; they must then be a multiple of W.
+template <int W = 4, class F>
+static void launch_cells(const char* name, const F& f, int64_t rows, int64_t columns, bool wide) {
+    launch_cells_kernel(wide ? cells_kernel<W, F> : cells_kernel<1, F>, name, f, rows, columns,
+                        wide ? columns / W : columns);
+}
+
+/// For what can only be done one by one.
+template <class F>
+static void launch_ones(const char* name, const F& f, int64_t rows, int64_t columns) {
+    launch_cells_kernel(cells_kernel<1, F>, name, f, rows, columns, columns);
+}
+
+/// For what can be done in fours only.
+template <class F>
+static void launch_fours(const char* name, const F& f, int64_t rows, int64_t columns) {
+    launch_cells_kernel(cells_kernel<4, F>, name, f, rows, columns, columns / 4);
 }
 
 }  // namespace wavllm::kernels

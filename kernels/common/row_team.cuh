@@ -12,7 +12,7 @@
 //   };
 //   launch_rows("softmax", Softmax{x, y, d}, rows, d, wide);
 
-#include "kernels/common/floats.cuh"
+#include "kernels/common/elementwise.cuh"
 #include "kernels/common/reduce.cuh"
 
 namespace wavllm::kernels {

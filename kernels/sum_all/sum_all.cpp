@@ -1,6 +1,9 @@
 #include "kernels/sum_all/sum_all.h"
 
+#include "kernels/common/chunk_sums.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/sum_all/sum_all_body.h"
 
 namespace wavllm::kernels {
 
@@ -25,7 +28,15 @@ double sum_of_chunks(const Tensor& x, F chunk_sum) {
 }  // namespace
 
 Tensor sum_all(const Tensor& x) {
-    expect("sum_all", "x", x);
+    const Device device = x.device();
+    expect("sum_all", "x", x, DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({sum_chunks(x.numel())}, device, DType::f64);
+        Tensor y = Tensor::empty({1}, DType::f32, device);
+        on(sum_all_body, device)(x.device_data<float>(), chunks.mutable_device_data<double>(),
+                                 y.mutable_device_data<float>(), x.numel());
+        return y;
+    }
     const double total = sum_of_chunks(x, [](const float* p, int64_t n) {
         vf lanes{};
         for_lanes(n, [&](int64_t i, auto count) { lanes += load(p + i, count); });
@@ -37,8 +48,13 @@ Tensor sum_all(const Tensor& x) {
 }
 
 Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
-    expect("sum_all backward", "dy", dy, {1});
-    Tensor dx = Tensor::empty(shape);
+    const Device device = dy.device();
+    expect("sum_all backward", "dy", dy, {1}, DType::f32, device);
+    Tensor dx = Tensor::empty(shape, DType::f32, device);
+    if (device != Device::cpu) {
+        on(sum_all_backward_body, device)(dy.device_data<float>(), dx.mutable_device_data<float>(), dx.numel());
+        return dx;
+    }
     const vf d = broadcast(dy.data<float>()[0]);
     float* pdx = dx.mutable_data<float>();
     for_elements(dx.numel(), [=](int64_t i, auto n) { store(pdx + i, d, n); });
@@ -46,7 +62,15 @@ Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
 }
 
 double sum_of_squares(const Tensor& x) {
-    expect("sum_of_squares", "x", x);
+    const Device device = x.device();
+    expect("sum_of_squares", "x", x, DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({sum_chunks(x.numel())}, device, DType::f64);
+        Tensor sum = workspace({1}, device, DType::f64);
+        on(sum_of_squares_body, device)(x.device_data<float>(), chunks.mutable_device_data<double>(),
+                                        sum.mutable_device_data<double>(), x.numel());
+        return sum.item();
+    }
     return sum_of_chunks(x, [](const float* p, int64_t n) {
         // f32 squares are exact in double and cannot overflow
         using half [[gnu::vector_size(32)]] = float;
