@@ -24,7 +24,7 @@ Tensor convert(const Tensor& x) {
     return y;
 }
 
-[[maybe_unused]] const bool registered = (device_copies().convert = cast, true);
+[[maybe_unused]] const bool converts = (device_copies().convert = cast, true);
 
 }  // namespace
 

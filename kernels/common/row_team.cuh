@@ -1,7 +1,8 @@
 #pragma once
 // The launch of kernels that reduce rows: a warp a row where rows are short (eight rows a block, and no barrier), a block
 // of eight warps a row where they are long. Which of both is decided by the row's length alone, and a row's sums are a
-// tree of one shape, so its bits do not depend on the other rows.
+// tree of one shape, so its bits do not depend on the other rows. (Of four floats at once the tree is another than of single
+// ones: whether a row can be read so is decided by its length too, unless a view begins off 16 bytes.)
 //
 //   struct Softmax {
 //       template <int V, class Team>

@@ -18,7 +18,7 @@ void copy_on_device(const Tensor& x, Tensor& y) {
     on(contiguous_body, x.device())(x.device_raw(), view, info(x.dtype()).block_bytes, y.mutable_device_raw());
 }
 
-[[maybe_unused]] const bool registered = (device_copies().contiguous = copy_on_device, true);
+[[maybe_unused]] const bool copies = (device_copies().contiguous = copy_on_device, true);
 
 }  // namespace
 
