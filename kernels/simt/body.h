@@ -62,6 +62,8 @@ struct Registration {
 
 }  // namespace wavllm
 
+// NOLINTBEGIN(bugprone-macro-parentheses): they take names.
 /// Inside an unnamed namespace of a .cu file: `function` is this build's entry point of `body`.
 #define WAVLLM_CUDA_BODY(body, function) \
     const ::wavllm::simt::Registration register_##function(body, WAVLLM_THIS_BUILD, &function)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -114,10 +114,6 @@ WAVLLM_DEVICE void named_barrier_sync(int id, int threads) {
 #else
 
 namespace simt {
-struct MmaRegisters {
-    float* d;
-    const uint32_t *a, *b;
-};
 SIMT_MEMBER void whole_warp(WarpOp op, void* registers, const void* address, int count, bool transposed, Site where) {
     WarpRequest r;
     r.op = op;

@@ -187,6 +187,10 @@ __global__ void misaligned_vector(float* y, int) {
 __global__ void host_pointer(float* y, int, const float* host) {
     y[threadIdx.x] = host[threadIdx.x];  // <- host_pointer
 }
+int host_variable = 3;
+__global__ void host_global(float* y, int) {
+    y[threadIdx.x] = static_cast<float>(host_variable);  // <- host_global
+}
 __global__ void null_pointer(float* y, int) {
     float* nothing = y == nullptr ? y : nullptr;
     nothing[threadIdx.x] = 1.0f;  // <- null_pointer
@@ -207,6 +211,9 @@ __device__ __noinline__ float deep(float* y, int n) {
 }
 __global__ void stack_used_up(float* y, int n) {
     y[threadIdx.x] = deep(y, n + 100000);
+}
+__global__ void many_blocks_fail(float* y, int n) {
+    if (threadIdx.x == 0 && blockIdx.x >= 3) y[n + blockIdx.x - 3] = 1.0f;
 }
 __global__ void failed_assert(float* y, int n) {
     y[threadIdx.x] = 1.0f;
@@ -287,10 +294,16 @@ const Case cases[] = {
          const float host[32] = {};
          launch(host_pointer, one_warp, memory, n, host);
      }},
+    {"host_global",
+     [](float* memory, int n) {
+         host_variable = n;
+         launch(host_global, one_warp, memory, n);
+     }},
     CASE(null_pointer, one_warp),
     CASE(others_local, one_warp),
     CASE(stack_used_up, one_warp),
     CASE(failed_assert, one_warp),
+    CASE(many_blocks_fail, (LaunchConfig{.grid = 50, .block = 32})),
     CASE(copy_not_waited_for, one_warp),
     CASE(copy_without_barrier, two_warps),
     CASE(copy_into_read_buffer, two_warps),

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "tensor/thread_pool.h"
 #include "tests/simt/kernels.h"
 #include "tests/simt/support.h"
 
@@ -46,18 +47,38 @@ TEST_CASE("simt: block reduce with shuffles and two shared variables of one temp
     });
 }
 
+TEST_CASE("simt: any number of host threads, and launches inside a parallel loop") {
+    const std::vector<float> x = numbers(5000);
+    OnDevice<float> dx(x, "x");
+    std::vector<float> first;
+    const int threads = num_threads();
+    for (const int n : {1, 2, 5}) {
+        set_num_threads(n);
+        simt::DeviceArray<float> sums(20, "sums");
+        block_sum(Build::simt_checked)(dx.data(), sums.data(), 5000);
+        if (first.empty()) first = values(sums);
+        CHECK(values(sums) == first);
+        simt::DeviceArray<float> again(80, "again");
+        parallel_for(4, 1, [&](int64_t begin, int64_t) {
+            block_sum(begin % 2 == 0 ? Build::simt_checked : Build::simt)(dx.data(), again.data() + 20 * begin, 5000);
+        });
+        const std::vector<float> got = values(again);
+        for (size_t i = 0; i < 80; ++i) CHECK(got[i] == first[i % 20]);
+    }
+    set_num_threads(threads);
+}
+
 TEST_CASE("simt: transpose through a padded tile, edges included") {
-    const int rows = 45, columns = 70;
+    const size_t rows = 45, columns = 70;
     const std::vector<float> x = numbers(rows * columns);
     in_any_order([&](Build build) {
         OnDevice<float> dx(x, "x");
         simt::DeviceArray<float> y(x.size(), "y");
-        transpose(build)(dx.data(), y.data(), rows, columns);
+        transpose(build)(dx.data(), y.data(), static_cast<int>(rows), static_cast<int>(columns));
         const std::vector<float> got = values(y);
         bool same = true;
-        for (int r = 0; r < rows; ++r)
-            for (int c = 0; c < columns; ++c)
-                same = same && got[static_cast<size_t>(c * rows + r)] == x[static_cast<size_t>(r * columns + c)];
+        for (size_t r = 0; r < rows; ++r)
+            for (size_t c = 0; c < columns; ++c) same = same && got[c * rows + r] == x[r * columns + c];
         CHECK(same);
     });
 }

@@ -24,7 +24,7 @@ Counters counted(F&& f) {
 }
 
 Counters strided_by(int stride, int offset) {
-    const size_t n = static_cast<size_t>(32 * stride + offset);
+    const size_t n = 32 * static_cast<size_t>(stride) + static_cast<size_t>(offset);
     OnDevice<float> x(std::vector<float>(n, 1.0f)), y(std::vector<float>(n, 0.0f));
     return counted([&] { strided(Build::simt_checked)(x.data(), y.data(), stride, offset); });
 }

@@ -8,7 +8,8 @@
 #include "kernels/simt/engine/shared_memory.h"
 
 extern "C" {
-extern char __executable_start, _end;  // the linker's: code and variables of the program
+// The linker's: where the program begins, where its variables begin (constants lie before them), where it ends.
+extern char __executable_start, __data_start, _end;  // NOLINT(bugprone-reserved-identifier)
 }
 
 namespace wavllm::simt {
@@ -113,11 +114,14 @@ void Block::access_elsewhere(uintptr_t address, size_t bytes, Access kind, uintp
         return;
     }
     if (address - reinterpret_cast<uintptr_t>(launch_->call.arguments) < launch_->call.bytes) return;
-    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start), end = reinterpret_cast<uintptr_t>(&_end);
-    if (address - begin < end - begin) return;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start);
+    const uintptr_t variables = reinterpret_cast<uintptr_t>(&__data_start), end = reinterpret_cast<uintptr_t>(&_end);
+    if (kind == Access::read && address - begin < variables - begin) return;
     Fault f{
         current_, fmt::format("{} {} bytes at {:#x}, which is no device memory", verb(kind), bytes, address), {{}, pc}};
-    f.hint = address < 4096 ? "; a null pointer" : "; a pointer to host memory, or a wild one";
+    f.hint = address < 4096                  ? "; a null pointer"
+             : address - begin < end - begin ? "; a global variable of the host program"
+                                             : "; a pointer to host memory, or a wild one";
     for (const auto& other : fibers_)
         if (other->holds(address)) f.hint = "; it is a local variable of another thread";
     fail(std::move(f));

@@ -85,21 +85,18 @@ void Block::order_warps(uint32_t warps) {
 }
 
 void Block::named_barrier(int id, int threads, Site where) {
-    Fault f{current_, fmt::format("comes to named barrier {} for {} threads", id, threads), {where}};
-    if (id < 1 || id > 15) {
-        f.hint = "; barriers 1 to 15 are free (0 is __syncthreads)";
+    const auto refuse = [&](const char* and_, const char* hint, Site other) {
+        Fault f{current_, fmt::format("comes to named barrier {} for {} threads", id, threads), {where}};
+        f.and_ = and_;
+        f.other = {other};
+        f.hint = hint;
         fail(std::move(f));
-    }
-    if (threads <= 0 || threads % 32 != 0 || threads > threads_count_) {
-        f.hint = fmt::format("; it must be a multiple of 32 and at most the block's {}", threads_count_);
-        fail(std::move(f));
-    }
+    };
+    if (id < 1 || id > 15) refuse("", "; barriers 1 to 15 are free (0 is __syncthreads)", {});
+    if (threads <= 0 || threads % 32 != 0 || threads > threads_count_)
+        refuse("", "; it must be a multiple of 32 and at most the block's size", {});
     NamedBarrier& n = named_[static_cast<size_t>(id)];
-    if (n.waiting > 0 && n.expected != threads) {
-        f.and_ = fmt::format(", but others wait there for {}", n.expected);
-        f.other = {n.where};
-        fail(std::move(f));
-    }
+    if (n.waiting > 0 && n.expected != threads) refuse(", but others wait there for another number", "", n.where);
     n.expected = threads;
     n.where = where;
     ++n.waiting;
@@ -110,10 +107,8 @@ void Block::named_barrier(int id, int threads, Site where) {
         return;
     }
     // Hardware counts warps: one that is here with a part of its lanes is a mistake.
-    if (std::popcount(n.warps) * 32 != threads) {
-        f.hint = "; whole warps must come, and these threads are of more warps than that";
-        fail(std::move(f));
-    }
+    if (std::popcount(n.warps) * 32 != threads)
+        refuse("", "; whole warps must come, and these threads are of more warps than that", {});
     if (races_) order_warps(n.warps);
     for (int t = 0; t < threads_count_; ++t) {
         const Thread& other = threads_[static_cast<size_t>(t)];

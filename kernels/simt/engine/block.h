@@ -5,13 +5,14 @@
 // next. Only when a thread must wait does another fiber begin. So a kernel without barriers and warp operations is a plain
 // loop on one fiber, and nobody has to foresee which kernel that is.
 //
-// Files: schedule.cpp (who runs next), faults.cpp (errors), barriers.cpp, warps.cpp, access.cpp (every load and store of a checked kernel),
-// shared_memory.cpp, copies.cpp (cp.async), atomics.cpp, tensor_core.cpp, requests.cpp (counters), hooks.cpp.
+// Files: schedule.cpp (who runs next), faults.cpp (errors), barriers.cpp, warps.cpp, access.cpp (every load and store of a
+// checked kernel), shared_memory.cpp, copies.cpp (cp.async), atomics.cpp, tensor_core.cpp, requests.cpp (counters), hooks.cpp.
 
 #include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ struct Launch {
     int threads = 0, warps = 0;  ///< of a block
     uint64_t seed = 0;
     uint32_t serial = 0;  ///< of this launch; never 0
-    bool counting = false, races = false, concurrent = false;
+    bool counting = false, races = false;
+    bool concurrent = false;                      ///< other threads may run blocks, of this launch or another
     std::atomic<bool> fenced{false};              ///< some thread called __threadfence
     std::atomic<int64_t> first_fault{INT64_MAX};  ///< lowest block that failed: its error is the launch's
     std::mutex mutex;                             ///< of the following
@@ -152,6 +154,10 @@ private:
         uint32_t warps = 0;
     };
 
+    Thread& thread_at(int i) {
+        return threads_[static_cast<size_t>(i)];
+    }
+
     // schedule.cpp
     void reset(int64_t linear);
     int pick();
@@ -213,12 +219,10 @@ private:
     std::array<Warp, 32> warps_;
     std::vector<uint3> indices_;  ///< threadIdx of each thread
     dim3 indices_of_{0, 0, 0};    ///< ... in a block of this shape
-    bool faulted_ = false;
-    Fault fault_;
+    std::optional<Fault> fault_;
     /// A read of unwritten memory. It waits for the end of the barrier interval, because often another thread writes there
     /// later in it: then the race, which has two lines to show, is the better error.
-    bool suspected_ = false;
-    Fault suspicion_;
+    std::optional<Fault> suspicion_;
 
     // barriers
     int at_barrier_ = 0;

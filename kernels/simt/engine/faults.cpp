@@ -49,18 +49,22 @@ void Block::deadlock() {
 
 void Block::suspect(Fault&& fault) {
     if (!races_) fail(std::move(fault));
-    if (!suspected_) suspicion_ = std::move(fault);
-    suspected_ = true;
+    if (!suspicion_) suspicion_.emplace(std::move(fault));
 }
 
 void Block::fail_if_suspected() {
-    if (suspected_) fail(std::move(suspicion_));
+    if (!suspicion_) return;
+    Fault f = std::move(*suspicion_);
+    suspicion_.reset();
+    fail(std::move(f));
 }
 
 void Block::fail(Fault&& fault) {
+    // The caller's object is never destroyed, so everything is moved out of it, and into nothing that it could get in
+    // return: emplace, not an assignment.
+    fault_.emplace(std::move(fault));
     // What a thread did after it read poison is a consequence.
-    fault_ = suspected_ && !fault.race ? std::move(suspicion_) : std::move(fault);
-    faulted_ = true;
+    if (suspicion_ && !fault_->race) fault_.emplace(std::move(*suspicion_));
     Fiber& self = *running_;
     running_ = &main_;
     switch_to(self, main_);

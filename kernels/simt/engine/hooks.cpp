@@ -70,6 +70,7 @@ void trap(const char* what, Site where) {
 }  // namespace wavllm::simt
 
 // In a build that is itself under ThreadSanitizer these names are taken: checked kernels are left out of it.
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are the compiler's.
 #ifndef __SANITIZE_THREAD__
 
 namespace {
@@ -121,3 +122,4 @@ unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) {
 }
 
 #endif
+// NOLINTEND(bugprone-reserved-identifier)

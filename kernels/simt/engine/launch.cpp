@@ -94,7 +94,7 @@ void run(const LaunchShape& shape, const Call& call) {
     launch.races = races_checked();
     while (launch.serial == 0) launch.serial = ++launches;
     const int64_t blocks = int64_t{shape.grid.x} * shape.grid.y * shape.grid.z;
-    launch.concurrent = blocks > 1 && num_threads() > 1;
+    launch.concurrent = num_threads() > 1;
     if (!shape.checked)
         note_unwatched_launch();
     else if (launch.races)

@@ -29,7 +29,7 @@ int backtrace_syminfo(backtrace_state*, uintptr_t address,
                       void (*symbol)(void*, uintptr_t, const char*, uintptr_t, uintptr_t),
                       void (*error)(void*, const char*, int), void* data);
 #endif
-extern char __executable_start;  // the linker's
+extern char __executable_start;  // the linker's. NOLINT(bugprone-reserved-identifier)
 }
 
 namespace wavllm::simt {

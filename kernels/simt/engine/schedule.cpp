@@ -93,7 +93,7 @@ void Block::run(Launch& launch, int64_t linear) {
     running_ = &main_;
     go(pick());
     current_block = nullptr;
-    if (faulted_) {
+    if (fault_) {
         // Fibers that wait in the middle of the kernel are never resumed.
         for (const auto& f : fibers_)
             if (!f->idle) {
@@ -101,9 +101,9 @@ void Block::run(Launch& launch, int64_t linear) {
                 f->idle = true;
                 idle_.push_back(f.get());
             }
-        const std::string text = format(fault_);
-        fault_ = suspicion_ = Fault{};
-        faulted_ = suspected_ = false;
+        const std::string text = format(*fault_);
+        fault_.reset();
+        suspicion_.reset();
         if (log_ != nullptr) log_->clear();
         std::lock_guard lock(launch.mutex);
         if (linear < launch.first_fault) {

@@ -79,7 +79,7 @@ std::string Block::shared_name(size_t offset) const {
         if (v.offset <= offset) nearest = &v;
     const size_t begin = nearest != nullptr ? nearest->offset : 0;
     const size_t bytes = nearest != nullptr ? nearest->bytes : dynamic;
-    const std::string name = nearest != nullptr ? fmt::format("\"{}\"", nearest->name) : "the launch's dynamic part";
+    std::string name = nearest != nullptr ? fmt::format("\"{}\"", nearest->name) : "the launch's dynamic part";
     if (offset < begin + bytes) return name;
     const size_t beyond = offset - begin - bytes;
     // Shortly before a variable is more likely an index of -1 there than one far beyond its neighbour.

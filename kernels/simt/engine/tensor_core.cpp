@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/simt/cuda.h"
 #include "kernels/simt/engine/block.h"
 #include "kernels/simt/engine/shared_memory.h"
 

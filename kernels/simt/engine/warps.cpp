@@ -97,7 +97,7 @@ void Block::warp_operation(WarpRequest& r) {
     uint32_t here = bit;
     for (uint32_t others = w.waiting & ~w.asking & r.mask & ~bit; others != 0; others &= others - 1) {
         const int other = std::countr_zero(others);
-        const WarpRequest& o = *threads_[static_cast<size_t>(first + other)].request;
+        const WarpRequest& o = *thread_at(first + other).request;
         if (o.mask == r.mask && o.op == r.op) {
             here |= 1u << other;
         } else if ((o.mask & bit) != 0) {  // each waits for the other
@@ -131,7 +131,7 @@ void Block::execute(Warp& w, WarpRequest& last) {
     std::array<WarpRequest*, 32> lanes{};
     for (uint32_t m = last.mask; m != 0; m &= m - 1) {
         const int lane = std::countr_zero(m);
-        lanes[static_cast<size_t>(lane)] = threads_[static_cast<size_t>(first + lane)].request;
+        lanes[static_cast<size_t>(lane)] = thread_at(first + lane).request;
     }
     const auto each = [&](auto&& f) {
         for (uint32_t m = last.mask; m != 0; m &= m - 1) {
@@ -201,11 +201,11 @@ void Block::order_lanes(Warp& w, uint32_t mask) {
 void Block::resolve_active_mask(int warp) {
     Warp& w = warps_[static_cast<size_t>(warp)];
     while (w.asking != 0) {
-        const Site where = threads_[static_cast<size_t>(32 * warp + std::countr_zero(w.asking))].waits_at;
+        const Site where = thread_at(32 * warp + std::countr_zero(w.asking)).waits_at;
         uint32_t together = 0;
         for (uint32_t m = w.asking; m != 0; m &= m - 1) {
             const int lane = std::countr_zero(m);
-            if (threads_[static_cast<size_t>(32 * warp + lane)].waits_at == where) together |= 1u << lane;
+            if (thread_at(32 * warp + lane).waits_at == where) together |= 1u << lane;
         }
         w.asking &= ~together;
         w.waiting &= ~together;

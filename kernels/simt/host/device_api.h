@@ -73,6 +73,11 @@ struct WarpRequest {
     uintptr_t pc = 0;
 };
 void warp_operation(WarpRequest& request);
+/// A lane's fragments for mma, see tensor_core.h.
+struct MmaRegisters {
+    float* d;
+    const uint32_t *a, *b;
+};
 
 enum class AtomicOp : uint8_t { add, exchange, cas, min, max, bit_and, bit_or, bit_xor, increment };
 enum class AtomicType : uint8_t { s32, u32, u64, f32, f64 };

@@ -66,6 +66,7 @@ static void launch(void (*kernel)(P...), const LaunchConfig& config, A&&... args
 
 }  // namespace wavllm
 
+// NOLINTBEGIN(bugprone-macro-parentheses): they take names.
 #define WAVLLM_SHARED(type, name, ...)                     \
     auto& name = ::wavllm::simt::shared<type __VA_ARGS__>( \
         [] {                                               \
@@ -74,3 +75,4 @@ static void launch(void (*kernel)(P...), const LaunchConfig& config, A&&... args
         }(),                                               \
         #name)
 #define WAVLLM_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::wavllm::simt::dynamic_shared(alignof(type)))
+// NOLINTEND(bugprone-macro-parentheses)

@@ -24,6 +24,7 @@ using Word8 __attribute__((may_alias)) = uint64_t;
 typedef float Word16 __attribute__((vector_size(16), may_alias));
 }  // namespace wavllm::simt
 
+// NOLINTBEGIN(bugprone-macro-parentheses): these take names of types.
 // Two or four members of `type`, aligned to their size and copied as one `word`.
 #define SIMT_VECTOR2(name, type, word)                                           \
     struct alignas(2 * sizeof(type)) name {                                      \
@@ -73,6 +74,8 @@ SIMT_VECTOR4(ushort4, unsigned short, ::wavllm::simt::Word8)
 SIMT_VECTOR4(int4, int, ::wavllm::simt::Word16)
 SIMT_VECTOR4(uint4, unsigned, ::wavllm::simt::Word16)
 SIMT_VECTOR4(float4, float, ::wavllm::simt::Word16)
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// Three floats are no vector on a GPU either: three loads of 4 bytes.
 struct float3 {
