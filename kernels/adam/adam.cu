@@ -1,12 +1,11 @@
 #include "kernels/adam/adam_body.h"
 #include "kernels/common/elementwise.cuh"
+#include "kernels/common/tensor_table.cuh"
 
 namespace wavllm::kernels {
 
 namespace {
 
-/// LoRA has hundreds of small parameters, and a launch for each would take longer than the work. So a launch gets a table
-/// of them, as many as its 4 KiB of arguments hold.
 struct Table {
     static constexpr int kMost = 48;
     AdamSlice slice[kMost];
@@ -36,16 +35,9 @@ __device__ __forceinline__ void update(const AdamSlice& s, int64_t i) {
 
 template <int V>
 __global__ void __launch_bounds__(kElementThreads) adam_kernel(const Table table) {
-    int low = 0, high = table.count - 1;  // the last slice that begins at or before this block
-    while (low < high) {
-        const int middle = (low + high + 1) / 2;
-        if (table.first_block[middle] <= blockIdx.x)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    const AdamSlice& s = table.slice[low];
-    const int64_t i = ((blockIdx.x - table.first_block[low]) * kElementThreads + threadIdx.x) * V;
+    const int at = entry_of_block(table.first_block, table.count, blockIdx.x);
+    const AdamSlice& s = table.slice[at];
+    const int64_t i = ((blockIdx.x - table.first_block[at]) * kElementThreads + threadIdx.x) * V;
     if (i + V <= s.n) {
         update<V>(s, i);
     } else {

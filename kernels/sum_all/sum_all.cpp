@@ -65,11 +65,9 @@ double sum_of_squares(const Tensor& x) {
     const Device device = x.device();
     expect("sum_of_squares", "x", x, DType::f32, device);
     if (device != Device::cpu) {
-        Tensor chunks = workspace({sum_chunks(x.numel())}, device, DType::f64);
-        Tensor sum = workspace({1}, device, DType::f64);
-        on(sum_of_squares_body, device)(x.device_data<float>(), chunks.mutable_device_data<double>(),
-                                        sum.mutable_device_data<double>(), x.numel());
-        return sum.item();
+        double sum = 0;
+        sums_of_squares({&x, 1}, {&sum, 1});
+        return sum;
     }
     return sum_of_chunks(x, [](const float* p, int64_t n) {
         // f32 squares are exact in double and cannot overflow
@@ -89,6 +87,39 @@ double sum_of_squares(const Tensor& x) {
         for (int i = 0; i < kLanes / 2; ++i) total += even[i];
         return total;
     });
+}
+
+void sums_of_squares(std::span<const Tensor> tensors, std::span<double> sums) {
+    if (tensors.size() != sums.size())
+        throw Error("sums_of_squares: {} tensors, but room for {} sums", tensors.size(), sums.size());
+    if (tensors.empty()) return;
+    const Device device = tensors[0].device();
+    if (device == Device::cpu) {
+        for (size_t i = 0; i < tensors.size(); ++i) sums[i] = sum_of_squares(tensors[i]);
+        return;
+    }
+    int64_t chunk_count = 0;
+    for (const Tensor& t : tensors) {
+        expect("sum_of_squares", "x", t, DType::f32, device);
+        chunk_count += sum_chunks(t.numel());
+    }
+    const auto count = static_cast<int64_t>(tensors.size());
+    Tensor chunks = workspace({chunk_count}, device, DType::f64), totals = workspace({count}, device, DType::f64);
+    constexpr size_t kMost = 128;  // slices on the stack: no heap in a step
+    SquaresSlice slices[kMost];
+    double *next_chunk = chunks.mutable_device_data<double>(), *next_total = totals.mutable_device_data<double>();
+    for (size_t begin = 0; begin < tensors.size(); begin += kMost) {
+        const auto part = tensors.subspan(begin, std::min(kMost, tensors.size() - begin));
+        int64_t used = 0;
+        for (size_t i = 0; i < part.size(); ++i) {
+            slices[i] = {part[i].device_data<float>(), part[i].numel()};
+            used += sum_chunks(part[i].numel());
+        }
+        on(sums_of_squares_body, device)(slices, static_cast<int64_t>(part.size()), next_chunk, next_total);
+        next_chunk += used;
+        next_total += part.size();
+    }
+    device_memory(device).copy_out(sums.data(), totals.device_raw(), totals.bytes());
 }
 
 }  // namespace wavllm::kernels

@@ -8,6 +8,13 @@ namespace wavllm::kernels {
 
 inline CudaBody<void(const float* x, double* chunks, float* y, int64_t n)> sum_all_body{"sum_all"};
 inline CudaBody<void(const float* dy, float* dx, int64_t n)> sum_all_backward_body{"sum_all backward"};
-inline CudaBody<void(const float* x, double* chunks, double* sum, int64_t n)> sum_of_squares_body{"sum_of_squares"};
+
+struct SquaresSlice {
+    const float* x;
+    int64_t n;
+};
+/// sums[i] = the sum of the squares of slice i. slices: on the host; chunks: of sum_chunks(n) doubles for each of them.
+inline CudaBody<void(const SquaresSlice* slices, int64_t count, double* chunks, double* sums)> sums_of_squares_body{
+    "sum_of_squares"};
 
 }  // namespace wavllm::kernels
