@@ -39,6 +39,7 @@ void set_requires_grad(Tensor& t, bool on) {
     Ref<GradSlot> slot(new GradSlot);
     slot->leaf = true;
     slot->shape = t.shape();
+    slot->device = t.device();
     slot->label = t.label();
     t.set_autograd_meta(slot);
 }
@@ -68,7 +69,7 @@ void zero_grad(const Tensor& t, bool keep_memory) {
     if (slot) slot->arrived = false;
     if (!slot || !slot->grad.defined()) return;
     if (keep_memory)
-        std::memset(slot->grad.mutable_raw(), 0, slot->grad.bytes());
+        slot->grad.fill_zero();
     else
         slot->grad = Tensor();
 }
@@ -100,6 +101,9 @@ void Backward::add(int input, Tensor gradient) {
     if (!(gradient.shape() == slot.shape))
         throw ShapeError("{} backward: gradient {} for input {} of shape {}", op_, gradient.describe(), input,
                          slot.shape.str());
+    if (gradient.device() != slot.device)
+        throw Error("{} backward: gradient {} for input {}, which is on {}", op_, gradient.describe(), input,
+                    name(slot.device));
     if (t_check_finite && !kernels::all_finite(gradient))
         throw TrainingError("{} backward: the gradient of input {}{} is the first value that is not finite", op_, input,
                             slot.label.empty() ? "" : fmt::format(" (\"{}\")", slot.label));
@@ -119,7 +123,7 @@ Tensor& Backward::accumulate(int input) {
     slot.arrived = true;
     if (!slot.grad.defined()) {
         PurposeScope scope(slot.leaf ? Purpose::gradients : Purpose::activations);
-        slot.grad = Tensor::zeros(slot.shape);
+        slot.grad = Tensor::zeros(slot.shape, DType::f32, slot.device);
     } else if (!slot.leaf && slot.grad.storage()->references() > 1) {
         slot.grad = slot.grad.clone();
     }
@@ -143,7 +147,7 @@ public:
 
 void backward(const Tensor& loss) {
     if (loss.numel() != 1) throw TrainingError("backward: the loss must be a scalar, but is {}", loss.describe());
-    backward(loss, Tensor::full(loss.shape(), 1.0));
+    backward(loss, Tensor::full(loss.shape(), 1.0, DType::f32, loss.device()));
 }
 
 void backward(const Tensor& y, const Tensor& dy) {
@@ -153,6 +157,8 @@ void backward(const Tensor& y, const Tensor& dy) {
                             y.describe());
     if (!(dy.shape() == slot->shape))
         throw ShapeError("backward: dy is {} for a result of shape {}", dy.describe(), slot->shape.str());
+    if (dy.device() != slot->device)
+        throw Error("backward: dy is {}, but the result is on {}; see Tensor::to", dy.describe(), name(slot->device));
     // Ops called by backward functions compute; they are not recorded.
     NoGrad no_grad;
     slot->grad = slot->leaf ? dy.clone() : dy;
@@ -201,6 +207,7 @@ void push(Ref<TapeNode> node, std::string_view op, Tensor& y, std::initializer_l
     for (const Tensor* t : inputs) node->inputs[i++] = t && requires_grad(*t) ? slot_of(*t) : Ref<GradSlot>();
     Ref<GradSlot> slot(new GradSlot);
     slot->shape = y.shape();
+    slot->device = y.device();
     node->op = op;
     node->output = slot;
     y.set_autograd_meta(slot);

@@ -29,9 +29,10 @@ namespace wavllm {
 struct GradSlot final : RefCounted {
     Tensor grad;  ///< undefined until something arrives
     Shape shape;
-    bool frozen = false;   ///< a leaf that wants no gradient for now
-    bool leaf = false;     ///< a parameter or input, not the result of an op
-    bool arrived = false;  ///< something was added since the gradient was last forgotten
+    Device device = Device::cpu;  ///< of the tensor, and so of its gradient
+    bool frozen = false;          ///< a leaf that wants no gradient for now
+    bool leaf = false;            ///< a parameter or input, not the result of an op
+    bool arrived = false;         ///< something was added since the gradient was last forgotten
     std::string_view label;
 };
 

@@ -44,8 +44,11 @@ int bin_of(size_t size) {
 struct Heap {
     std::mutex mutex;
     std::array<Block*, kBins> bins{};
-    std::array<Account, kPurposes> accounts{};
-    Account total;
+    struct Accounts {
+        std::array<Account, kPurposes> purposes{};
+        Account total;
+    };
+    std::array<Accounts, kDevices> accounts{};
     uint64_t requests = 0;
     size_t reserved = 0;
 
@@ -104,9 +107,14 @@ struct Heap {
         return left;
     }
 
-    void book(Account& a, size_t size) {
-        a.bytes += size;
-        a.peak = std::max(a.peak, a.bytes);
+    Accounts& of(Device device) {
+        return accounts[static_cast<size_t>(device)];
+    }
+    void book(Device device, Purpose purpose, int64_t bytes) {
+        for (Account* a : {&of(device).purposes[static_cast<size_t>(purpose)], &of(device).total}) {
+            a->bytes += static_cast<size_t>(bytes);  // a negative number wraps around to less
+            a->peak = std::max(a->peak, a->bytes);
+        }
     }
 };
 
@@ -140,12 +148,11 @@ void* allocate(size_t bytes, Purpose purpose) {
     if (!b)
         throw Error(
             "out of memory: {} for {} cannot be had, {} are held; use smaller batches or activation checkpointing",
-            megabytes(bytes), name(purpose), megabytes(h.total.bytes));
+            megabytes(bytes), name(purpose), megabytes(h.of(Device::cpu).total.bytes));
     h.pop(b);
     h.split(b, size);
     b->purpose = purpose;
-    h.book(h.accounts[static_cast<size_t>(purpose)], b->size);
-    h.book(h.total, b->size);
+    h.book(Device::cpu, purpose, static_cast<int64_t>(b->size));
     return b->payload();
 }
 
@@ -154,8 +161,7 @@ void free(void* pointer) noexcept {
     Heap& h = heap();
     std::lock_guard lock(h.mutex);
     Block* b = static_cast<Block*>(pointer) - 1;
-    h.accounts[static_cast<size_t>(b->purpose)].bytes -= b->size;
-    h.total.bytes -= b->size;
+    h.book(Device::cpu, b->purpose, -static_cast<int64_t>(b->size));
     if (Block* after = b->next(); after && after->free) {
         h.pop(after);
         h.merge(b, after);
@@ -167,14 +173,19 @@ void free(void* pointer) noexcept {
     h.push(b);
 }
 
-Account account(Purpose purpose) {
+Account account(Purpose purpose, Device device) {
     std::lock_guard lock(heap().mutex);
-    return heap().accounts[static_cast<size_t>(purpose)];
+    return heap().of(device).purposes[static_cast<size_t>(purpose)];
 }
 
-Account total() {
+Account total(Device device) {
     std::lock_guard lock(heap().mutex);
-    return heap().total;
+    return heap().of(device).total;
+}
+
+void book(Device device, Purpose purpose, int64_t bytes) {
+    std::lock_guard lock(heap().mutex);
+    heap().book(device, purpose, bytes);
 }
 
 uint64_t system_requests() {
@@ -189,18 +200,27 @@ size_t reserved() {
 
 void reset_peaks() {
     std::lock_guard lock(heap().mutex);
-    for (Account& a : heap().accounts) a.peak = a.bytes;
-    heap().total.peak = heap().total.bytes;
+    for (auto& device : heap().accounts) {
+        for (Account& a : device.purposes) a.peak = a.bytes;
+        device.total.peak = device.total.bytes;
+    }
 }
 
 std::string report() {
-    std::string text = fmt::format("{:<12} {:>12} {:>12}\n", "memory", "now", "peak");
-    for (size_t i = 0; i < kPurposes; ++i) {
-        const Account a = account(static_cast<Purpose>(i));
-        text +=
-            fmt::format("{:<12} {:>12} {:>12}\n", name(static_cast<Purpose>(i)), megabytes(a.bytes), megabytes(a.peak));
+    std::string text;
+    const auto line = [&](std::string_view what, const Account& a) {
+        text += fmt::format("{:<12} {:>12} {:>12}\n", what, megabytes(a.bytes), megabytes(a.peak));
+    };
+    for (Device device : {Device::cpu, Device::sim, Device::cuda}) {
+        const Account all = total(device);
+        if (device != Device::cpu && all.peak == 0) continue;
+        text += fmt::format("{:<12} {:>12} {:>12}\n",
+                            device == Device::cpu ? "memory" : fmt::format("on {}", name(device)), "now", "peak");
+        for (size_t i = 0; i < kPurposes; ++i)
+            line(name(static_cast<Purpose>(i)), account(static_cast<Purpose>(i), device));
+        line("total", all);
     }
-    return text + fmt::format("{:<12} {:>12} {:>12}\n", "total", megabytes(total().bytes), megabytes(total().peak));
+    return text;
 }
 
 }  // namespace memory
@@ -217,20 +237,24 @@ PurposeScope::~PurposeScope() {
     t_purpose = previous_;
 }
 
-StepArena::StepArena(int64_t step)
-    : step_(step),
-      activations_(memory::account(Purpose::activations).bytes),
-      workspace_(memory::account(Purpose::workspace).bytes) {}
+StepArena::StepArena(int64_t step) : step_(step) {
+    for (size_t i = 0; i < kDevices; ++i) {
+        activations_[i] = memory::account(Purpose::activations, static_cast<Device>(i)).bytes;
+        workspace_[i] = memory::account(Purpose::workspace, static_cast<Device>(i)).bytes;
+    }
+}
 
 void StepArena::check() const {
-    const auto one = [&](Purpose purpose, size_t before) {
-        const size_t now = memory::account(purpose).bytes;
+    const auto one = [&](Device device, Purpose purpose, size_t before) {
+        const size_t now = memory::account(purpose, device).bytes;
         if (now > before)
-            throw TrainingError("step {}: {} of {} outlive the step; something keeps a tensor of the tape alive", step_,
-                                megabytes(now - before), name(purpose));
+            throw TrainingError("step {}: {} of {} on {} outlive the step; something keeps a tensor of the tape alive",
+                                step_, megabytes(now - before), name(purpose), name(device));
     };
-    one(Purpose::activations, activations_);
-    one(Purpose::workspace, workspace_);
+    for (size_t i = 0; i < kDevices; ++i) {
+        one(static_cast<Device>(i), Purpose::activations, activations_[i]);
+        one(static_cast<Device>(i), Purpose::workspace, workspace_[i]);
+    }
 }
 
 }  // namespace wavllm

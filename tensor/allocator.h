@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "tensor/device.h"
+
 namespace wavllm {
 
 enum class Purpose : uint8_t { weights, gradients, optimizer, activations, kv_cache, workspace, data };
@@ -25,14 +27,17 @@ namespace memory {
 void* allocate(size_t bytes, Purpose purpose);
 void free(void* pointer) noexcept;
 
-Account account(Purpose purpose);
-Account total();
+/// What is held on a device.
+Account account(Purpose purpose, Device device = Device::cpu);
+Account total(Device device = Device::cpu);
+/// Books memory that a device other than the CPU gave, or (negative) took back.
+void book(Device device, Purpose purpose, int64_t bytes);
 /// How often the system was asked for memory: does not grow in a step that repeats.
 uint64_t system_requests();
 /// Bytes taken from the system, free blocks included.
 size_t reserved();
 void reset_peaks();
-/// A table of the accounts, one line a purpose.
+/// A table of the accounts, one line a purpose; one for each device that was used.
 std::string report();
 
 }  // namespace memory
@@ -60,7 +65,7 @@ public:
 
 private:
     int64_t step_;
-    size_t activations_, workspace_;
+    std::array<size_t, kDevices> activations_, workspace_;
 };
 
 }  // namespace wavllm

@@ -1,8 +1,25 @@
 #include "tensor/device.h"
 
+#include <array>
+#include <string>
+
 #include "tensor/error.h"
 
 namespace wavllm {
+
+namespace {
+
+struct Entry {
+    DeviceMemory* memory = nullptr;
+    std::string why_not = "it is not part of this build";
+};
+
+Entry& entry(Device device) {
+    static std::array<Entry, kDevices> entries;  // devices register themselves before main()
+    return entries[static_cast<size_t>(device)];
+}
+
+}  // namespace
 
 std::string_view name(Device device) {
     switch (device) {
@@ -18,9 +35,20 @@ Device parse_device(std::string_view text) {
     throw UsageError("unknown device \"{}\"; the devices are cpu, sim and cuda", text);
 }
 
+void register_device(Device device, DeviceMemory* memory, std::string_view why_not) {
+    entry(device).memory = memory;
+    if (!why_not.empty()) entry(device).why_not = why_not;
+}
+
 void require_available(Device device) {
-    if (device != Device::cpu)
-        throw UsageError("device {} is not part of this build yet; use --device cpu", name(device));
+    if (device != Device::cpu && !entry(device).memory)
+        throw UsageError("device {} cannot be used: {}; use --device cpu", name(device), entry(device).why_not);
+}
+
+DeviceMemory& device_memory(Device device) {
+    if (device == Device::cpu) throw Error("device_memory: the CPU's memory is allocated by tensor/allocator.h");
+    require_available(device);
+    return *entry(device).memory;
 }
 
 }  // namespace wavllm

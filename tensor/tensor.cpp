@@ -45,17 +45,47 @@ void set_element(DType dtype, void* data, int64_t i, double v) {
 
 }  // namespace
 
-Storage::Storage(size_t bytes, Purpose purpose) : data_(static_cast<char*>(memory::allocate(bytes, purpose))) {}
+Storage::Storage(size_t bytes, Purpose purpose, Device device) : bytes_(bytes), purpose_(purpose), device_(device) {
+    if (device == Device::cpu) {
+        data_ = static_cast<char*>(memory::allocate(bytes, purpose));
+        return;
+    }
+    data_ = static_cast<char*>(device_memory(device).allocate(bytes));
+    memory::book(device, purpose, static_cast<int64_t>(bytes));
+}
 
-Storage::Storage(const void* borrowed, Ref<RefCounted> keep_alive)
-    : data_(static_cast<char*>(const_cast<void*>(borrowed))), read_only_(true), keep_alive_(std::move(keep_alive)) {}
+Storage::Storage(const void* borrowed, size_t bytes, Ref<RefCounted> keep_alive)
+    : bytes_(bytes),
+      data_(static_cast<char*>(const_cast<void*>(borrowed))),
+      read_only_(true),
+      keep_alive_(std::move(keep_alive)) {}
 
 Storage::~Storage() {
-    if (!read_only_) memory::free(data_);
+    if (read_only_) return;
+    if (device_ == Device::cpu) {
+        memory::free(data_);
+    } else {
+        device_memory(device_).free(data_);
+        memory::book(device_, purpose_, -static_cast<int64_t>(bytes_));
+    }
+}
+
+const Ref<Storage>& Storage::mirror(Device device) const {
+    if (!mirror_ || mirror_->device() != device || mirror_version_ != version_) {
+        mirror_ = Ref<Storage>(new Storage(bytes_, Purpose::data, device));
+        device_memory(device).copy_in(mirror_->data_, data_, bytes_);
+        mirror_version_ = version_;
+    }
+    return mirror_;
 }
 
 void Storage::set_label(std::string_view label) {
     label_ = intern(label);
+}
+
+DeviceCopies& device_copies() {
+    static DeviceCopies copies;
+    return copies;
 }
 
 void Tensor::set_row_major() {
@@ -75,30 +105,37 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
     Tensor t;
     t.shape_ = shape;
     t.dtype_ = dtype;
-    t.device_ = device;
-    t.storage_ = Ref<Storage>(new Storage(t.bytes(), current_purpose()));
+    t.storage_ = Ref<Storage>(new Storage(t.bytes(), current_purpose(), device));
     t.set_row_major();
     return t;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) {
-    Tensor t = empty(shape, dtype);
-    std::memset(t.mutable_raw(), 0, t.bytes());
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+    Tensor t = empty(shape, dtype, device);
+    t.fill_zero();
     return t;
 }
 
-Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
+void Tensor::fill_zero() {
+    if (!contiguous()) throw ShapeError("fill_zero: {} is a strided view", describe());
+    if (device() == Device::cpu)
+        std::memset(mutable_raw(), 0, bytes());
+    else
+        device_memory(device()).zero(mutable_device_raw(), bytes());
+}
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
     Tensor t = empty(shape, dtype);
     void* data = t.mutable_raw();
     for (int64_t i = 0; i < t.numel(); ++i) set_element(dtype, data, i, value);
-    return t;
+    return t.to(device);
 }
 
 Tensor Tensor::borrow(const void* data, const Shape& shape, DType dtype, Ref<RefCounted> keep_alive) {
     Tensor t;
     t.shape_ = shape;
     t.dtype_ = dtype;
-    t.storage_ = Ref<Storage>(new Storage(data, std::move(keep_alive)));
+    t.storage_ = Ref<Storage>(new Storage(data, t.bytes(), std::move(keep_alive)));
     t.set_row_major();
     return t;
 }
@@ -112,21 +149,41 @@ bool Tensor::contiguous() const {
     return true;
 }
 
-const void* Tensor::raw() const {
+const void* Tensor::device_raw() const {
     if (!defined()) throw Error("an undefined tensor was read");
     return storage_->data() + bytes_for(dtype_, static_cast<size_t>(offset_));
 }
 
-const void* Tensor::checked(DType dtype) const {
-    if (dtype != dtype_) throw DTypeError("{} read as {}", describe(), wavllm::name(dtype));
-    return raw();
+void Tensor::expect_cpu() const {
+    if (device() != Device::cpu)
+        throw Error("{}: the CPU was to read or write it; to(Device::cpu) brings it there", describe());
 }
 
-const void* Tensor::writable(DType dtype) {
-    const void* data = checked(dtype);
+const void* Tensor::raw() const {
+    expect_cpu();
+    return device_raw();
+}
+
+const void* Tensor::typed(DType dtype) const {
+    if (dtype != dtype_) throw DTypeError("{} read as {}", describe(), wavllm::name(dtype));
+    return device_raw();
+}
+
+const void* Tensor::checked(DType dtype) const {
+    expect_cpu();
+    return typed(dtype);
+}
+
+const void* Tensor::overwritten(DType dtype) {
+    const void* data = typed(dtype);
     if (storage_->read_only()) throw Error("{} is read-only: it lies in a mapped file", describe());
     storage_->written();
     return data;
+}
+
+const void* Tensor::writable(DType dtype) {
+    expect_cpu();
+    return overwritten(dtype);
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
@@ -176,7 +233,12 @@ Tensor Tensor::transpose(int a, int b) const {
 
 Tensor Tensor::to_contiguous() const {
     if (contiguous()) return *this;
-    Tensor t = empty(shape_, dtype_, device_);
+    Tensor t = empty(shape_, dtype_, device());
+    if (device() != Device::cpu) {
+        if (!device_copies().contiguous) throw Error("{}: no kernel was linked that copies strided views", describe());
+        device_copies().contiguous(*this, t);
+        return t;
+    }
     const size_t size = static_cast<size_t>(info(dtype_).block_bytes);
     const char* source = static_cast<const char*>(raw());
     char* out = static_cast<char*>(t.mutable_raw());
@@ -195,15 +257,35 @@ Tensor Tensor::to_contiguous() const {
 
 Tensor Tensor::clone() const {
     if (!contiguous()) return to_contiguous();
-    Tensor t = empty(shape_, dtype_, device_);
-    std::memcpy(t.mutable_raw(), raw(), bytes());
+    Tensor t = empty(shape_, dtype_, device());
+    if (device() == Device::cpu)
+        std::memcpy(t.mutable_raw(), raw(), bytes());
+    else
+        device_memory(device()).copy(t.mutable_device_raw(), device_raw(), bytes());
+    return t;
+}
+
+Tensor Tensor::to(Device device) const {
+    if (device == this->device()) return *this;
+    if (device != Device::cpu && this->device() != Device::cpu) return to(Device::cpu).to(device);
+    const Tensor source = to_contiguous();
+    Tensor t = empty(shape_, dtype_, device);
+    if (device == Device::cpu)
+        device_memory(this->device()).copy_out(t.mutable_raw(), source.device_raw(), bytes());
+    else
+        device_memory(device).copy_in(t.mutable_device_raw(), source.raw(), bytes());
+    if (!label().empty()) t.set_label(label());
     return t;
 }
 
 Tensor Tensor::to(DType dtype) const {
     if (dtype == dtype_) return clone();
+    if (device() != Device::cpu) {
+        if (!device_copies().convert) throw Error("{}: no kernel was linked that converts dtypes", describe());
+        return device_copies().convert(to_contiguous(), dtype);
+    }
     const Tensor source = to_contiguous();
-    Tensor t = empty(shape_, dtype, device_);
+    Tensor t = empty(shape_, dtype);
     if (dtype == DType::f32 && info(dtype_).floating) {
         dequantize(dtype_, source.raw(), t.mutable_data<float>(), static_cast<size_t>(numel()));
         return t;
@@ -213,7 +295,16 @@ Tensor Tensor::to(DType dtype) const {
     return t;
 }
 
+Tensor Tensor::mirror(Device device) const {
+    if (device == this->device()) return *this;
+    expect_cpu();
+    Tensor t = detach();
+    t.storage_ = storage_->mirror(device);
+    return t;
+}
+
 std::vector<double> Tensor::values() const {
+    if (device() != Device::cpu) return to(Device::cpu).values();
     if (info(dtype_).frozen_block) return to(DType::f32).values();
     const Tensor t = to_contiguous();
     std::vector<double> result(static_cast<size_t>(numel()));
@@ -223,7 +314,7 @@ std::vector<double> Tensor::values() const {
 
 double Tensor::item() const {
     if (numel() != 1) throw ShapeError("item() of {}", describe());
-    return element(dtype_, raw(), 0);
+    return element(dtype_, to(Device::cpu).raw(), 0);
 }
 
 Tensor& Tensor::set_label(std::string_view label) {
@@ -233,7 +324,8 @@ Tensor& Tensor::set_label(std::string_view label) {
 
 std::string Tensor::describe() const {
     if (!defined()) return "an undefined tensor";
-    const std::string what = fmt::format("{} {}", shape_.str(), wavllm::name(dtype_));
+    std::string what = fmt::format("{} {}", shape_.str(), wavllm::name(dtype_));
+    if (device() != Device::cpu) what += fmt::format(" on {}", wavllm::name(device()));
     return label().empty() ? what : fmt::format("\"{}\" {}", label(), what);
 }
 

@@ -1,35 +1,75 @@
 #include "kernels/adam/adam.h"
 
+#include "kernels/adam/adam_body.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
 
 namespace wavllm::kernels {
 
-void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, float lr,
-               int64_t step, float grad_scale) {
-    expect("adam_step", "param", param);
-    expect("adam_step", "grad", grad, param.shape());
-    expect("adam_step", "m", m, param.shape());
-    expect("adam_step", "v", v, param.shape());
+namespace {
+
+/// Everything that does not depend on the element is computed in double and rounded once.
+AdamFactors factors_of(const AdamConfig& config, float lr, int64_t step, float grad_scale) {
     if (step < 1) throw Error("adam_step: step must be at least 1, but is {}", step);
-    // Everything that does not depend on the element is computed in double and rounded once.
     const auto t = static_cast<double>(step);
-    const float rate = static_cast<float>(lr / (1 - std::pow(config.beta1, t)));
-    const float inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(config.beta2, t)));
-    const float keep = static_cast<float>(1 - static_cast<double>(lr) * config.weight_decay);
-    const float one_minus_beta1 = static_cast<float>(1 - config.beta1);
-    const float beta2 = static_cast<float>(config.beta2), one_minus_beta2 = static_cast<float>(1 - config.beta2);
-    const float eps = static_cast<float>(config.eps);
-    const float* pg = grad.data<float>();
-    float *pp = param.mutable_data<float>(), *pm = m.mutable_data<float>(), *pv = v.mutable_data<float>();
-    parallel_for(param.numel(), 1 << 14, [=](int64_t begin, int64_t end) {
+    return {.rate = static_cast<float>(lr / (1 - std::pow(config.beta1, t))),
+            .inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(config.beta2, t))),
+            .keep = static_cast<float>(1 - static_cast<double>(lr) * config.weight_decay),
+            .one_minus_beta1 = static_cast<float>(1 - config.beta1),
+            .beta2 = static_cast<float>(config.beta2),
+            .one_minus_beta2 = static_cast<float>(1 - config.beta2),
+            .eps = static_cast<float>(config.eps),
+            .grad_scale = grad_scale};
+}
+
+AdamSlice slice_of(const AdamParameter& p, const AdamConfig& config, float grad_scale, Device device) {
+    expect("adam_step", "param", *p.param, DType::f32, device);
+    expect("adam_step", "grad", *p.grad, p.param->shape(), DType::f32, device);
+    expect("adam_step", "m", *p.m, p.param->shape(), DType::f32, device);
+    expect("adam_step", "v", *p.v, p.param->shape(), DType::f32, device);
+    AdamConfig with_decay = config;
+    with_decay.weight_decay = p.weight_decay;
+    return {p.param->mutable_device_data<float>(),
+            p.grad->device_data<float>(),
+            p.m->mutable_device_data<float>(),
+            p.v->mutable_device_data<float>(),
+            p.param->numel(),
+            factors_of(with_decay, p.lr, p.step, grad_scale)};
+}
+
+void step_on_cpu(const AdamSlice& s) {
+    const AdamFactors f = s.factors;
+    parallel_for(s.n, 1 << 14, [=](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-            const float g = pg[i] * grad_scale;
-            pm[i] = std::fma(one_minus_beta1, g - pm[i], pm[i]);
-            pv[i] = std::fma(one_minus_beta2 * g, g, beta2 * pv[i]);
-            const float root = std::fma(std::sqrt(pv[i]), inverse_root, eps);
-            pp[i] = pp[i] * keep - rate * pm[i] / root;
+            const float g = s.grad[i] * f.grad_scale;
+            s.m[i] = std::fma(f.one_minus_beta1, g - s.m[i], s.m[i]);
+            s.v[i] = std::fma(f.one_minus_beta2 * g, g, f.beta2 * s.v[i]);
+            const float root = std::fma(std::sqrt(s.v[i]), f.inverse_root, f.eps);
+            s.param[i] = s.param[i] * f.keep - f.rate * s.m[i] / root;
         }
     });
+}
+
+}  // namespace
+
+void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, float grad_scale) {
+    constexpr size_t kMost = 64;  // slices on the stack: no heap in a step
+    AdamSlice slices[kMost];
+    for (size_t begin = 0; begin < parameters.size(); begin += kMost) {
+        const auto part = parameters.subspan(begin, std::min(kMost, parameters.size() - begin));
+        const Device device = parameters[0].param->device();
+        for (size_t i = 0; i < part.size(); ++i) slices[i] = slice_of(part[i], config, grad_scale, device);
+        if (device != Device::cpu)
+            on(adam_body, device)(slices, static_cast<int64_t>(part.size()));
+        else
+            for (size_t i = 0; i < part.size(); ++i) step_on_cpu(slices[i]);
+    }
+}
+
+void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, float lr,
+               int64_t step, float grad_scale) {
+    const AdamParameter one{&param, &grad, &m, &v, lr, step, config.weight_decay};
+    adam_steps({&one, 1}, config, grad_scale);
 }
 
 }  // namespace wavllm::kernels

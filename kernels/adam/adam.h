@@ -1,4 +1,6 @@
 #pragma once
+#include <span>
+
 #include "tensor/tensor.h"
 
 namespace wavllm {
@@ -19,6 +21,18 @@ namespace kernels {
 /// gradient. Element by element: same bits for any thread count.
 void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, float lr,
                int64_t step, float grad_scale);
+
+struct AdamParameter {
+    Tensor* param;
+    const Tensor* grad;
+    Tensor *m, *v;
+    float lr;
+    int64_t step;
+    double weight_decay;
+};
+/// adam_step for each parameter, all on one device, in the order given; weight_decay and lr are each one's own and not
+/// that of `config`. On a device a launch works on dozens of them.
+void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, float grad_scale);
 
 }  // namespace kernels
 

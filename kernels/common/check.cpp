@@ -4,38 +4,43 @@ namespace wavllm::kernels {
 
 namespace {
 
-void expect_kind(std::string_view op, std::string_view argument, const Tensor& t, DType dtype) {
+void expect_kind(std::string_view op, std::string_view argument, const Tensor& t, DType dtype, Device device) {
     if (!t.defined()) throw ShapeError("{}: {} is an undefined tensor", op, argument);
-    if (t.device() != Device::cpu)
-        throw Error("{}: no body for device {} ({} is {})", op, name(t.device()), argument, t.describe());
+    if (t.device() != device && device == Device::cpu)
+        throw Error("{}: it has no body for device {} ({} is {}), or its other arguments are on the cpu", op,
+                    name(t.device()), argument, t.describe());
+    if (t.device() != device)
+        throw Error("{}: {} is {}, but must be on {} as the other arguments; see Tensor::to", op, argument,
+                    t.describe(), name(device));
     if (t.dtype() != dtype) throw DTypeError("{}: {} must be {}, but is {}", op, argument, name(dtype), t.describe());
 }
 
 }  // namespace
 
-void expect(std::string_view op, std::string_view argument, const Tensor& t, DType dtype) {
-    expect_kind(op, argument, t, dtype);
+void expect(std::string_view op, std::string_view argument, const Tensor& t, DType dtype, Device device) {
+    expect_kind(op, argument, t, dtype, device);
     if (!t.contiguous())
         throw ShapeError("{}: {} must be contiguous, but is a strided view: {}; call to_contiguous()", op, argument,
                          t.describe());
 }
 
-void expect(std::string_view op, std::string_view argument, const Tensor& t, const Shape& shape, DType dtype) {
-    expect(op, argument, t, dtype);
+void expect(std::string_view op, std::string_view argument, const Tensor& t, const Shape& shape, DType dtype,
+            Device device) {
+    expect(op, argument, t, dtype, device);
     if (!(t.shape() == shape))
         throw ShapeError("{}: {} must have shape {}, but is {}", op, argument, shape.str(), t.describe());
 }
 
-void expect_rows(std::string_view op, std::string_view argument, const Tensor& t, DType dtype) {
-    expect_kind(op, argument, t, dtype);
+void expect_rows(std::string_view op, std::string_view argument, const Tensor& t, DType dtype, Device device) {
+    expect_kind(op, argument, t, dtype, device);
     if (t.rank() != 2 || (t.dim(1) > 1 && t.stride(1) != 1))
         throw ShapeError("{}: {} must be [rows, columns] with contiguous columns, but is {}", op, argument,
                          t.describe());
 }
 
-Tensor workspace(const Shape& shape) {
+Tensor workspace(const Shape& shape, Device device, DType dtype) {
     PurposeScope scope(Purpose::workspace);
-    return Tensor::empty(shape);
+    return Tensor::empty(shape, dtype, device);
 }
 
 int64_t row_chunk(int64_t columns) {

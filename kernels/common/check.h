@@ -8,16 +8,19 @@
 
 namespace wavllm::kernels {
 
-/// Throws unless t is defined, on the CPU, of this dtype and contiguous.
-void expect(std::string_view op, std::string_view argument, const Tensor& t, DType dtype = DType::f32);
+/// Throws unless t is defined, of this dtype, contiguous and on this device. An op that has a CUDA body names the device
+/// of its first argument, so that all are on one; the others have nothing to say there, and nothing falls back.
+void expect(std::string_view op, std::string_view argument, const Tensor& t, DType dtype = DType::f32,
+            Device device = Device::cpu);
 /// The same, and of exactly this shape.
 void expect(std::string_view op, std::string_view argument, const Tensor& t, const Shape& shape,
-            DType dtype = DType::f32);
+            DType dtype = DType::f32, Device device = Device::cpu);
 /// As expect(), but rows may lie apart: a 2-D view whose last dimension is contiguous.
-void expect_rows(std::string_view op, std::string_view argument, const Tensor& t, DType dtype = DType::f32);
+void expect_rows(std::string_view op, std::string_view argument, const Tensor& t, DType dtype = DType::f32,
+                 Device device = Device::cpu);
 
-/// Uninitialised f32 memory booked to workspace, gone at the end of the op.
-Tensor workspace(const Shape& shape);
+/// Uninitialised memory booked to workspace, gone at the end of the op.
+Tensor workspace(const Shape& shape, Device device = Device::cpu, DType dtype = DType::f32);
 
 /// Rows a chunk of a row-wise loop should have so that a chunk is about 16 Ki elements: fixed by the shape alone.
 int64_t row_chunk(int64_t columns);

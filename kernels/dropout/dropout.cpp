@@ -1,6 +1,8 @@
 #include "kernels/dropout/dropout.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/dropout/dropout_body.h"
 #include "kernels/dropout/philox_lanes.h"
 
 namespace wavllm::kernels {
@@ -8,6 +10,11 @@ namespace wavllm::kernels {
 namespace {
 
 constexpr int kRowBits = 20;  // columns of a row's stream: index = row_key * 2^20 + column
+
+/// uniform = (bits >> 8) / 2^24 >= p, as a comparison of integers: bits >= ceil(2^24 p) * 2^8
+uint32_t threshold_of(float p) {
+    return static_cast<uint32_t>(std::ceil(p * 0x1p24f)) << 8;
+}
 
 }  // namespace
 
@@ -28,8 +35,7 @@ void dropout_row(const DropoutKey& key, int64_t row, const float* x, float* y, i
     const auto row_key = static_cast<uint64_t>(key.row_keys.data<int64_t>()[row]);
     const uint64_t block = row_key << (kRowBits - 2);  // of column 0; a row's blocks differ in the low 18 bits only
     const auto low = static_cast<uint32_t>(block), high = static_cast<uint32_t>(block >> 32);
-    // uniform = (bits >> 8) / 2^24 >= p, as a comparison of integers: bits >= ceil(2^24 p) * 2^8
-    const uint32_t threshold = static_cast<uint32_t>(std::ceil(key.p * 0x1p24f)) << 8;
+    const uint32_t threshold = threshold_of(key.p);
     const vf factor = broadcast(1.0f / (1.0f - key.p));
     const auto bits = [&](int64_t column) {
         return philox_32_columns(low + static_cast<uint32_t>(column / 4), high, key.step, key.purpose, key.seed);
@@ -51,12 +57,23 @@ void dropout_row(const DropoutKey& key, int64_t row, const float* x, float* y, i
     }
 }
 
+DropoutMask mask_of(const DropoutKey& key) {
+    return {threshold_of(key.p), 1.0f / (1.0f - key.p), key.step, key.purpose, key.seed};
+}
+
 Tensor dropout(const Tensor& x, const DropoutKey& key) {
-    expect("dropout", "x", x);
+    const Device device = x.device();
+    expect("dropout", "x", x, DType::f32, device);
     const int64_t d = x.shape().last();
     expect_dropout_key("dropout", key, x.rows(), d);
     if (key.p == 0) return x;
-    Tensor y = Tensor::empty(x.shape());
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        const Tensor keys = key.row_keys.mirror(device);
+        on(dropout_body, device)(x.device_data<float>(), keys.device_data<int64_t>(), y.mutable_device_data<float>(),
+                                 x.rows(), d, mask_of(key));
+        return y;
+    }
     const float* px = x.data<float>();
     float* py = y.mutable_data<float>();
     for_rows(x.rows(), d, [&](int64_t row) { dropout_row(key, row, px + row * d, py + row * d, d); });

@@ -1,6 +1,9 @@
 #include "kernels/embedding/embedding.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/embedding/embedding_body.h"
+#include "kernels/rows/add_rows.h"
 
 namespace wavllm::kernels {
 
@@ -19,7 +22,8 @@ const int32_t* checked_ids(std::string_view op, const Tensor& ids, int64_t vocab
 
 Tensor embedding(const Tensor& table, const Tensor& ids) {
     const DType dtype = table.dtype();
-    expect("embedding", "table", table, dtype);
+    const Device device = table.device();
+    expect("embedding", "table", table, dtype, device);
     if (!info(dtype).floating || dtype == DType::f64)
         throw DTypeError("embedding: table must be f32, bf16, f16, q8_0 or q4_1, but is {}", table.describe());
     if (table.rank() != 2 || ids.rank() != 1)
@@ -27,7 +31,13 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
                          ids.describe());
     const int64_t d = table.dim(1), rows = ids.dim(0);
     const int32_t* id = checked_ids("embedding", ids, table.dim(0));
-    Tensor y = Tensor::empty({rows, d});
+    Tensor y = Tensor::empty({rows, d}, DType::f32, device);
+    if (device != Device::cpu) {
+        const Tensor entries = ids.mirror(device);
+        on(embedding_body, device)(table.device_raw(), dtype, entries.device_data<int32_t>(),
+                                   y.mutable_device_data<float>(), rows, d);
+        return y;
+    }
     const auto columns = static_cast<size_t>(d);
     const size_t row_bytes = bytes_for(dtype, columns);
     const char* source = static_cast<const char*>(table.raw());
@@ -39,10 +49,12 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
 }
 
 void embedding_backward(const Tensor& dy, const Tensor& ids, Tensor& d_table) {
-    expect("embedding backward", "d_table", d_table);
+    const Device device = d_table.device();
+    expect("embedding backward", "d_table", d_table, DType::f32, device);
     const int64_t d = d_table.dim(1), rows = ids.dim(0);
-    expect("embedding backward", "dy", dy, {rows, d});
+    expect("embedding backward", "dy", dy, {rows, d}, DType::f32, device);
     const int32_t* id = checked_ids("embedding backward", ids, d_table.dim(0));
+    if (device != Device::cpu) return add_rows_on_device(dy, d_table, rows, [id](int64_t t) { return int64_t{id[t]}; });
     const float* pdy = dy.data<float>();
     float* pdt = d_table.mutable_data<float>();
     for_column_slices(d, [=](int64_t begin, int64_t end) {

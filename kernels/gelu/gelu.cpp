@@ -1,13 +1,20 @@
 #include "kernels/gelu/gelu.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/gelu/gelu_body.h"
 #include "kernels/gelu/normal_cdf.h"
 
 namespace wavllm::kernels {
 
 Tensor gelu(const Tensor& x) {
-    expect("gelu", "x", x);
-    Tensor y = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("gelu", "x", x, DType::f32, device);
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(gelu_body, device)(x.device_data<float>(), y.mutable_device_data<float>(), x.numel());
+        return y;
+    }
     const float* px = x.data<float>();
     float* py = y.mutable_data<float>();
     for_elements(x.numel(), [=](int64_t i, auto n) {
@@ -18,9 +25,15 @@ Tensor gelu(const Tensor& x) {
 }
 
 Tensor gelu_backward(const Tensor& dy, const Tensor& x) {
-    expect("gelu backward", "x", x);
-    expect("gelu backward", "dy", dy, x.shape());
-    Tensor dx = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("gelu backward", "x", x, DType::f32, device);
+    expect("gelu backward", "dy", dy, x.shape(), DType::f32, device);
+    Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(gelu_backward_body, device)(dy.device_data<float>(), x.device_data<float>(), dx.mutable_device_data<float>(),
+                                       x.numel());
+        return dx;
+    }
     const float *px = x.data<float>(), *pdy = dy.data<float>();
     float* pdx = dx.mutable_data<float>();
     for_elements(x.numel(), [=](int64_t i, auto n) {

@@ -1,6 +1,9 @@
 #include "kernels/layer_norm/layer_norm.h"
 
+#include "kernels/common/column_sums.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/layer_norm/layer_norm_body.h"
 
 namespace wavllm::kernels {
 
@@ -35,11 +38,17 @@ Moments moments(const float* x, int64_t d, float eps) {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) {
-    expect("layer_norm", "x", x);
-    expect("layer_norm", "weight", w, {x.shape().last()});
-    expect("layer_norm", "bias", b, {x.shape().last()});
-    Tensor y = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("layer_norm", "x", x, DType::f32, device);
     const int64_t d = x.shape().last();
+    expect("layer_norm", "weight", w, {d}, DType::f32, device);
+    expect("layer_norm", "bias", b, {d}, DType::f32, device);
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(layer_norm_body, device)(x.device_data<float>(), w.device_data<float>(), b.device_data<float>(),
+                                    y.mutable_device_data<float>(), x.rows(), d, eps);
+        return y;
+    }
     const float *px = x.data<float>(), *pw = w.data<float>(), *pb = b.data<float>();
     float* py = y.mutable_data<float>();
     for_rows(x.rows(), d, [=](int64_t row) {
@@ -55,9 +64,16 @@ Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) 
 }
 
 Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, float eps) {
-    expect("layer_norm backward", "dy", dy, x.shape());
-    Tensor dx = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("layer_norm backward", "dy", dy, x.shape(), DType::f32, device);
     const int64_t d = x.shape().last();
+    expect("layer_norm backward", "weight", w, {d}, DType::f32, device);
+    Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(layer_norm_backward_x_body, device)(dy.device_data<float>(), x.device_data<float>(), w.device_data<float>(),
+                                               dx.mutable_device_data<float>(), x.rows(), d, eps);
+        return dx;
+    }
     const float *px = x.data<float>(), *pw = w.data<float>(), *pdy = dy.data<float>();
     float* pdx = dx.mutable_data<float>();
     for_rows(x.rows(), d, [=](int64_t row) {
@@ -83,8 +99,16 @@ Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w,
 
 void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor& dw) {
     const int64_t d = x.shape().last(), rows = x.rows();
-    expect("layer_norm backward", "dw", dw, {d});
-    expect("layer_norm backward", "dy", dy, x.shape());
+    const Device device = x.device();
+    expect("layer_norm backward", "dw", dw, {d}, DType::f32, device);
+    expect("layer_norm backward", "dy", dy, x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor moments_of_row = workspace({rows, 2}, device), chunks = workspace({column_chunks(rows), d}, device);
+        on(layer_norm_backward_w_body, device)(
+            dy.device_data<float>(), x.device_data<float>(), moments_of_row.mutable_device_data<float>(),
+            chunks.mutable_device_data<float>(), dw.mutable_device_data<float>(), rows, d, eps);
+        return;
+    }
     Tensor means = workspace({rows}), scales = workspace({rows});
     const float *px = x.data<float>(), *pdy = dy.data<float>();
     float *pm = means.mutable_data<float>(), *ps = scales.mutable_data<float>(), *pdw = dw.mutable_data<float>();
@@ -101,9 +125,16 @@ void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor&
 }
 
 void layer_norm_backward_b(const Tensor& dy, Tensor& db) {
-    expect("layer_norm backward", "dy", dy);
+    const Device device = dy.device();
+    expect("layer_norm backward", "dy", dy, DType::f32, device);
     const int64_t d = dy.shape().last(), rows = dy.rows();
-    expect("layer_norm backward", "db", db, {d});
+    expect("layer_norm backward", "db", db, {d}, DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({column_chunks(rows), d}, device);
+        on(layer_norm_backward_b_body, device)(dy.device_data<float>(), chunks.mutable_device_data<float>(),
+                                               db.mutable_device_data<float>(), rows, d);
+        return;
+    }
     const float* pdy = dy.data<float>();
     float* pdb = db.mutable_data<float>();
     for_column_slices(d, [=](int64_t begin, int64_t end) {

@@ -1,7 +1,9 @@
 #include "kernels/rms_norm/rms_norm.h"
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
+#include "kernels/rms_norm/rms_norm_body.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -21,10 +23,16 @@ float inverse_rms(const float* x, int64_t d, float eps) {
 }  // namespace
 
 Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
-    expect("rms_norm", "x", x);
-    expect("rms_norm", "weight", w, {x.shape().last()});
-    Tensor y = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("rms_norm", "x", x, DType::f32, device);
+    expect("rms_norm", "weight", w, {x.shape().last()}, DType::f32, device);
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     const int64_t d = x.shape().last();
+    if (device != Device::cpu) {
+        on(rms_norm_body, device)(x.device_data<float>(), w.device_data<float>(), y.mutable_device_data<float>(),
+                                  x.rows(), d, eps);
+        return y;
+    }
     const float *px = x.data<float>(), *pw = w.data<float>();
     float* py = y.mutable_data<float>();
     parallel_for(x.rows(), row_chunk(d), [&](int64_t begin, int64_t end) {
@@ -39,9 +47,15 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
 }
 
 Tensor rms_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, float eps) {
-    expect("rms_norm backward", "dy", dy, x.shape());
-    Tensor dx = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("rms_norm backward", "dy", dy, x.shape(), DType::f32, device);
+    Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
     const int64_t d = x.shape().last();
+    if (device != Device::cpu) {
+        on(rms_norm_backward_x_body, device)(dy.device_data<float>(), x.device_data<float>(), w.device_data<float>(),
+                                             dx.mutable_device_data<float>(), x.rows(), d, eps);
+        return dx;
+    }
     const float *px = x.data<float>(), *pw = w.data<float>(), *pdy = dy.data<float>();
     float* pdx = dx.mutable_data<float>();
     parallel_for(x.rows(), row_chunk(d), [&](int64_t begin, int64_t end) {
@@ -63,9 +77,16 @@ Tensor rms_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, f
 
 void rms_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor& dw) {
     const int64_t d = x.shape().last(), rows = x.rows();
-    expect("rms_norm backward", "dw", dw, {d});
-    expect("rms_norm backward", "dy", dy, x.shape());
-    Tensor scale = workspace({rows});
+    const Device device = x.device();
+    expect("rms_norm backward", "dw", dw, {d}, DType::f32, device);
+    expect("rms_norm backward", "dy", dy, x.shape(), DType::f32, device);
+    Tensor scale = workspace({rows}, device);
+    if (device != Device::cpu) {
+        on(rms_norm_backward_w_body, device)(dy.device_data<float>(), x.device_data<float>(),
+                                             scale.mutable_device_data<float>(), dw.mutable_device_data<float>(), rows,
+                                             d, eps);
+        return;
+    }
     const float *px = x.data<float>(), *pdy = dy.data<float>();
     float *ps = scale.mutable_data<float>(), *pdw = dw.mutable_data<float>();
     parallel_for(rows, row_chunk(d), [&](int64_t begin, int64_t end) {

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
+#include "kernels/rope/rope_body.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
@@ -80,15 +82,24 @@ Tensor rope(const Tensor& x, const Tensor& positions, const RopeTable& table, Ro
                          x.defined() ? x.describe() : "an undefined tensor");
     const int64_t rows = x.dim(0), heads = x.dim(1), dh = x.dim(2), half = dh / 2;
     expect("rope", "positions", positions, {rows}, DType::i32);
-    expect("rope", "cos", table.cos);
-    expect("rope", "cos", table.cos, {table.cos.shape()[0], half});
-    expect("rope", "sin", table.sin, table.cos.shape());
+    const Device device = x.device();
+    expect("rope", "cos", table.cos, DType::f32, device);
+    expect("rope", "cos", table.cos, {table.cos.shape()[0], half}, DType::f32, device);
+    expect("rope", "sin", table.sin, table.cos.shape(), DType::f32, device);
     check_positions(positions, table.cos.dim(0));
-    Tensor y = Tensor::empty(x.shape());
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    const float sign = inverse ? -1.0f : 1.0f;
+    if (device != Device::cpu) {
+        const Tensor at = positions.mirror(device);
+        const auto& body = layout == RopeLayout::half_split ? rope_half_split_body : rope_interleaved_body;
+        on(body, device)(x.device_data<float>(), at.device_data<int32_t>(), table.cos.device_data<float>(),
+                         table.sin.device_data<float>(), sign, y.mutable_device_data<float>(),
+                         {rows, heads, half, x.stride(0), x.stride(1)});
+        return y;
+    }
     const int32_t* pp = positions.data<int32_t>();
     const float *px = x.data<float>(), *pc = table.cos.data<float>(), *ps = table.sin.data<float>();
     float* py = y.mutable_data<float>();
-    const float sign = inverse ? -1.0f : 1.0f;
     const auto rotate_head = layout == RopeLayout::half_split ? rotate_halves : rotate_neighbours;
     parallel_for(rows, row_chunk(heads * dh), [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t)

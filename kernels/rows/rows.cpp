@@ -1,13 +1,18 @@
 #include "kernels/rows/rows.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/rows/add_rows.h"
+#include "kernels/rows/rows_body.h"
 
 namespace wavllm::kernels {
 
 namespace {
 
-void expect_matrix(std::string_view op, std::string_view argument, const Tensor& t) {
-    expect(op, argument, t);
+static_assert(RowSources::kMost == kMaxConcat);
+
+void expect_matrix(std::string_view op, std::string_view argument, const Tensor& t, Device device) {
+    expect(op, argument, t, DType::f32, device);
     if (t.rank() != 2) throw ShapeError("{}: {} must be [rows, D], but is {}", op, argument, t.describe());
 }
 
@@ -27,6 +32,7 @@ const int32_t* checked_entries(std::string_view op, std::string_view argument, c
 template <class Row>
 void add_rows(const Tensor& dy, Tensor& into, Row row) {
     const int64_t n = dy.dim(0), d = dy.dim(1);
+    if (into.device() != Device::cpu) return add_rows_on_device(dy, into, n, row);
     const float* pdy = dy.data<float>();
     float* p = into.mutable_data<float>();
     for_column_slices(d, [=](int64_t begin, int64_t end) {
@@ -43,14 +49,25 @@ void add_rows(const Tensor& dy, Tensor& into, Row row) {
 Tensor concat_rows(std::span<const Tensor> tensors) {
     if (tensors.empty() || tensors.size() > kMaxConcat)
         throw ShapeError("concat_rows: {} tensors, expected 1 to {}", tensors.size(), kMaxConcat);
+    const Device device = tensors[0].device();
     int64_t rows = 0;
     for (const Tensor& t : tensors) {
-        expect_matrix("concat_rows", "an input", t);
+        expect_matrix("concat_rows", "an input", t, device);
         if (t.dim(1) != tensors[0].dim(1))
             throw ShapeError("concat_rows: {} and {} differ in columns", tensors[0].describe(), t.describe());
         rows += t.dim(0);
     }
-    Tensor y = Tensor::empty({rows, tensors[0].dim(1)});
+    Tensor y = Tensor::empty({rows, tensors[0].dim(1)}, DType::f32, device);
+    if (device != Device::cpu) {
+        RowSources sources{};
+        for (const Tensor& t : tensors) {
+            sources.source[sources.count] = t.device_data<float>();
+            sources.begin[sources.count + 1] = sources.begin[sources.count] + t.dim(0);
+            ++sources.count;
+        }
+        on(concat_rows_body, device)(sources, y.mutable_device_data<float>(), y.dim(1));
+        return y;
+    }
     float* py = y.mutable_data<float>();
     for (const Tensor& t : tensors) {
         const float* p = t.data<float>();
@@ -63,10 +80,17 @@ Tensor concat_rows(std::span<const Tensor> tensors) {
 }
 
 Tensor gather_rows(const Tensor& x, const Tensor& index) {
-    expect_matrix("gather_rows", "x", x);
+    const Device device = x.device();
+    expect_matrix("gather_rows", "x", x, device);
     const int32_t* at = checked_entries("gather_rows", "index", index, 0, x.dim(0));
     const int64_t d = x.dim(1), rows = index.dim(0);
-    Tensor y = Tensor::empty({rows, d});
+    Tensor y = Tensor::empty({rows, d}, DType::f32, device);
+    if (device != Device::cpu) {
+        const Tensor entries = index.mirror(device);
+        on(gather_rows_body, device)(x.device_data<float>(), entries.device_data<int32_t>(),
+                                     y.mutable_device_data<float>(), rows, d);
+        return y;
+    }
     const float* px = x.data<float>();
     float* py = y.mutable_data<float>();
     for_rows(rows, d,
@@ -75,18 +99,25 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
 }
 
 void gather_rows_backward(const Tensor& dy, const Tensor& index, Tensor& dx) {
-    expect_matrix("gather_rows backward", "dx", dx);
-    expect("gather_rows backward", "dy", dy, {index.dim(0), dx.dim(1)});
+    expect_matrix("gather_rows backward", "dx", dx, dx.device());
+    expect("gather_rows backward", "dy", dy, {index.dim(0), dx.dim(1)}, DType::f32, dx.device());
     const int32_t* at = checked_entries("gather_rows backward", "index", index, 0, dx.dim(0));
     add_rows(dy, dx, [at](int64_t n) { return int64_t{at[n]}; });
 }
 
 Tensor splice_rows(const Tensor& a, const Tensor& b, const Tensor& plan) {
-    expect_matrix("splice_rows", "a", a);
-    expect("splice_rows", "b", b, {b.shape()[0], a.dim(1)});
+    const Device device = a.device();
+    expect_matrix("splice_rows", "a", a, device);
+    expect("splice_rows", "b", b, {b.shape()[0], a.dim(1)}, DType::f32, device);
     const int32_t* at = checked_entries("splice_rows", "plan", plan, b.dim(0), a.dim(0));
     const int64_t d = a.dim(1), rows = plan.dim(0);
-    Tensor y = Tensor::empty({rows, d});
+    Tensor y = Tensor::empty({rows, d}, DType::f32, device);
+    if (device != Device::cpu) {
+        const Tensor entries = plan.mirror(device);
+        on(splice_rows_body, device)(a.device_data<float>(), b.device_data<float>(), entries.device_data<int32_t>(),
+                                     y.mutable_device_data<float>(), rows, d);
+        return y;
+    }
     const float *pa = a.data<float>(), *pb = b.data<float>();
     float* py = y.mutable_data<float>();
     for_rows(rows, d, [=](int64_t t) {
@@ -97,15 +128,15 @@ Tensor splice_rows(const Tensor& a, const Tensor& b, const Tensor& plan) {
 }
 
 void splice_rows_backward_a(const Tensor& dy, const Tensor& plan, Tensor& da) {
-    expect_matrix("splice_rows backward", "da", da);
-    expect("splice_rows backward", "dy", dy, {plan.dim(0), da.dim(1)});
+    expect_matrix("splice_rows backward", "da", da, da.device());
+    expect("splice_rows backward", "dy", dy, {plan.dim(0), da.dim(1)}, DType::f32, da.device());
     const int32_t* at = checked_entries("splice_rows backward", "plan", plan, int64_t{1} << 31, da.dim(0));
     add_rows(dy, da, [at](int64_t t) { return int64_t{at[t]}; });
 }
 
 void splice_rows_backward_b(const Tensor& dy, const Tensor& plan, Tensor& db) {
-    expect_matrix("splice_rows backward", "db", db);
-    expect("splice_rows backward", "dy", dy, {plan.dim(0), db.dim(1)});
+    expect_matrix("splice_rows backward", "db", db, db.device());
+    expect("splice_rows backward", "dy", dy, {plan.dim(0), db.dim(1)}, DType::f32, db.device());
     const int32_t* at = checked_entries("splice_rows backward", "plan", plan, db.dim(0), int64_t{1} << 31);
     add_rows(dy, db, [at](int64_t t) { return -1 - int64_t{at[t]}; });
 }

@@ -1,19 +1,36 @@
 #include "kernels/scalar_mul/scalar_mul.h"
 
+#include "kernels/common/chunk_sums.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/scalar_mul/scalar_mul_body.h"
 #include "kernels/scale/scale.h"
 
 namespace wavllm::kernels {
 
 Tensor scalar_mul(const Tensor& x, const Tensor& s) {
-    expect("scalar_mul", "s", s, {1});
-    return scale(x, s.data<float>()[0]);
+    const Device device = x.device();
+    expect("scalar_mul", "x", x, DType::f32, device);
+    expect("scalar_mul", "s", s, {1}, DType::f32, device);
+    if (device == Device::cpu) return scale(x, s.data<float>()[0]);
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    on(scalar_mul_body, device)(x.device_data<float>(), s.device_data<float>(), y.mutable_device_data<float>(),
+                                x.numel());
+    return y;
 }
 
 void scalar_mul_backward_s(const Tensor& dy, const Tensor& x, Tensor& ds) {
-    expect("scalar_mul backward", "x", x);
-    expect("scalar_mul backward", "dy", dy, x.shape());
-    expect("scalar_mul backward", "ds", ds, {1});
+    const Device device = x.device();
+    expect("scalar_mul backward", "x", x, DType::f32, device);
+    expect("scalar_mul backward", "dy", dy, x.shape(), DType::f32, device);
+    expect("scalar_mul backward", "ds", ds, {1}, DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({sum_chunks(x.numel())}, device, DType::f64);
+        on(scalar_mul_backward_s_body, device)(dy.device_data<float>(), x.device_data<float>(),
+                                               chunks.mutable_device_data<double>(), ds.mutable_device_data<float>(),
+                                               x.numel());
+        return;
+    }
     const int64_t rows = x.rows(), d = x.shape().last();
     Tensor dots = workspace({rows});
     const float *px = x.data<float>(), *pdy = dy.data<float>();

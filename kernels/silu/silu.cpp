@@ -1,12 +1,19 @@
 #include "kernels/silu/silu.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/silu/silu_body.h"
 
 namespace wavllm::kernels {
 
 Tensor silu(const Tensor& x) {
-    expect("silu", "x", x);
-    Tensor y = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("silu", "x", x, DType::f32, device);
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(silu_body, device)(x.device_data<float>(), y.mutable_device_data<float>(), x.numel());
+        return y;
+    }
     const float* px = x.data<float>();
     float* py = y.mutable_data<float>();
     for_elements(x.numel(), [=](int64_t i, auto n) {
@@ -17,9 +24,15 @@ Tensor silu(const Tensor& x) {
 }
 
 Tensor silu_backward(const Tensor& dy, const Tensor& x) {
-    expect("silu backward", "x", x);
-    expect("silu backward", "dy", dy, x.shape());
-    Tensor dx = Tensor::empty(x.shape());
+    const Device device = x.device();
+    expect("silu backward", "x", x, DType::f32, device);
+    expect("silu backward", "dy", dy, x.shape(), DType::f32, device);
+    Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(silu_backward_body, device)(dy.device_data<float>(), x.device_data<float>(), dx.mutable_device_data<float>(),
+                                       x.numel());
+        return dx;
+    }
     const float *px = x.data<float>(), *pdy = dy.data<float>();
     float* pdx = dx.mutable_data<float>();
     for_elements(x.numel(), [=](int64_t i, auto n) {

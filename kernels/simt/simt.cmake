@@ -73,3 +73,10 @@ cmake_language(DEFER CALL target_link_libraries wavllm_tests PRIVATE cuda_test_k
 if(SIMT_THREAD_SANITIZER)
     set_source_files_properties(${simt_test_sources} PROPERTIES HEADER_FILE_ONLY ON)
 endif()
+
+# The ops on devices alone, likewise.
+file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device_*_test.cpp)
+add_executable(device_tests EXCLUDE_FROM_ALL tests/main.cpp ${device_test_sources})
+target_link_libraries(device_tests PRIVATE floor_tensor floor_kernels floor_autograd simt cuda_kernels_fast
+    cuda_kernels_checked doctest::doctest)
+set_target_properties(device_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

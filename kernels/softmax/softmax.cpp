@@ -1,6 +1,8 @@
 #include "kernels/softmax/softmax.h"
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/softmax/softmax_body.h"
 
 namespace wavllm::kernels {
 
@@ -17,10 +19,15 @@ WAVLLM_INLINE vf past_end(vf v, float fill, Lanes n) {
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
-    expect("softmax", "x", x);
+    const Device device = x.device();
+    expect("softmax", "x", x, DType::f32, device);
     const int64_t c = x.shape().last();
     if (c == 0) throw ShapeError("softmax: x has no columns: {}", x.describe());
-    Tensor y = Tensor::empty(x.shape());
+    Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(softmax_body, device)(x.device_data<float>(), y.mutable_device_data<float>(), x.rows(), c);
+        return y;
+    }
     const float* px = x.data<float>();
     float* py = y.mutable_data<float>();
     for_rows(x.rows(), c, [=](int64_t row) {
@@ -43,10 +50,16 @@ Tensor softmax(const Tensor& x) {
 }
 
 Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
-    expect("softmax backward", "y", y);
-    expect("softmax backward", "dy", dy, y.shape());
+    const Device device = y.device();
+    expect("softmax backward", "y", y, DType::f32, device);
+    expect("softmax backward", "dy", dy, y.shape(), DType::f32, device);
     const int64_t c = y.shape().last();
-    Tensor dx = Tensor::empty(y.shape());
+    Tensor dx = Tensor::empty(y.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        on(softmax_backward_body, device)(dy.device_data<float>(), y.device_data<float>(),
+                                          dx.mutable_device_data<float>(), y.rows(), c);
+        return dx;
+    }
     const float *py = y.data<float>(), *pdy = dy.data<float>();
     float* pdx = dx.mutable_data<float>();
     for_rows(y.rows(), c, [=](int64_t row) {

@@ -1,6 +1,9 @@
 #include "kernels/sum_all/sum_all.h"
 
+#include "kernels/common/chunk_sums.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/sum_all/sum_all_body.h"
 
 namespace wavllm::kernels {
 
@@ -25,7 +28,15 @@ double sum_of_chunks(const Tensor& x, F chunk_sum) {
 }  // namespace
 
 Tensor sum_all(const Tensor& x) {
-    expect("sum_all", "x", x);
+    const Device device = x.device();
+    expect("sum_all", "x", x, DType::f32, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({sum_chunks(x.numel())}, device, DType::f64);
+        Tensor y = Tensor::empty({1}, DType::f32, device);
+        on(sum_all_body, device)(x.device_data<float>(), chunks.mutable_device_data<double>(),
+                                 y.mutable_device_data<float>(), x.numel());
+        return y;
+    }
     const double total = sum_of_chunks(x, [](const float* p, int64_t n) {
         vf lanes{};
         for_lanes(n, [&](int64_t i, auto count) { lanes += load(p + i, count); });
@@ -37,8 +48,13 @@ Tensor sum_all(const Tensor& x) {
 }
 
 Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
-    expect("sum_all backward", "dy", dy, {1});
-    Tensor dx = Tensor::empty(shape);
+    const Device device = dy.device();
+    expect("sum_all backward", "dy", dy, {1}, DType::f32, device);
+    Tensor dx = Tensor::empty(shape, DType::f32, device);
+    if (device != Device::cpu) {
+        on(sum_all_backward_body, device)(dy.device_data<float>(), dx.mutable_device_data<float>(), dx.numel());
+        return dx;
+    }
     const vf d = broadcast(dy.data<float>()[0]);
     float* pdx = dx.mutable_data<float>();
     for_elements(dx.numel(), [=](int64_t i, auto n) { store(pdx + i, d, n); });
@@ -46,7 +62,13 @@ Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
 }
 
 double sum_of_squares(const Tensor& x) {
-    expect("sum_of_squares", "x", x);
+    const Device device = x.device();
+    expect("sum_of_squares", "x", x, DType::f32, device);
+    if (device != Device::cpu) {
+        double sum = 0;
+        sums_of_squares({&x, 1}, {&sum, 1});
+        return sum;
+    }
     return sum_of_chunks(x, [](const float* p, int64_t n) {
         // f32 squares are exact in double and cannot overflow
         using half [[gnu::vector_size(32)]] = float;
@@ -65,6 +87,39 @@ double sum_of_squares(const Tensor& x) {
         for (int i = 0; i < kLanes / 2; ++i) total += even[i];
         return total;
     });
+}
+
+void sums_of_squares(std::span<const Tensor> tensors, std::span<double> sums) {
+    if (tensors.size() != sums.size())
+        throw Error("sums_of_squares: {} tensors, but room for {} sums", tensors.size(), sums.size());
+    if (tensors.empty()) return;
+    const Device device = tensors[0].device();
+    if (device == Device::cpu) {
+        for (size_t i = 0; i < tensors.size(); ++i) sums[i] = sum_of_squares(tensors[i]);
+        return;
+    }
+    int64_t chunk_count = 0;
+    for (const Tensor& t : tensors) {
+        expect("sum_of_squares", "x", t, DType::f32, device);
+        chunk_count += sum_chunks(t.numel());
+    }
+    const auto count = static_cast<int64_t>(tensors.size());
+    Tensor chunks = workspace({chunk_count}, device, DType::f64), totals = workspace({count}, device, DType::f64);
+    constexpr size_t kMost = 128;  // slices on the stack: no heap in a step
+    SquaresSlice slices[kMost];
+    double *next_chunk = chunks.mutable_device_data<double>(), *next_total = totals.mutable_device_data<double>();
+    for (size_t begin = 0; begin < tensors.size(); begin += kMost) {
+        const auto part = tensors.subspan(begin, std::min(kMost, tensors.size() - begin));
+        int64_t used = 0;
+        for (size_t i = 0; i < part.size(); ++i) {
+            slices[i] = {part[i].device_data<float>(), part[i].numel()};
+            used += sum_chunks(part[i].numel());
+        }
+        on(sums_of_squares_body, device)(slices, static_cast<int64_t>(part.size()), next_chunk, next_total);
+        next_chunk += used;
+        next_total += part.size();
+    }
+    device_memory(device).copy_out(sums.data(), totals.device_raw(), totals.bytes());
 }
 
 }  // namespace wavllm::kernels

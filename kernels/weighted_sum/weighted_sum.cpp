@@ -1,17 +1,21 @@
 #include "kernels/weighted_sum/weighted_sum.h"
 
+#include "kernels/common/chunk_sums.h"
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/weighted_sum/weighted_sum_body.h"
 
 namespace wavllm::kernels {
 
 namespace {
 
-/// softmax(w) in workspace. Few numbers, so computed in double.
-Tensor probabilities(std::string_view op, const Tensor& w) {
-    expect(op, "w", w);
+/// softmax(w) in workspace. Few numbers, so computed in double. On a device uninitialised: the body computes it.
+Tensor probabilities(std::string_view op, const Tensor& w, Device device) {
+    expect(op, "w", w, DType::f32, device);
     const int64_t layers = w.numel();
     if (w.rank() != 1 || layers == 0) throw ShapeError("{}: w must be [L] with L > 0, but is {}", op, w.describe());
-    Tensor p = workspace({layers});
+    Tensor p = workspace({layers}, device);
+    if (device != Device::cpu) return p;
     const float* pw = w.data<float>();
     float* pp = p.mutable_data<float>();
     double largest = pw[0], total = 0;
@@ -24,12 +28,18 @@ Tensor probabilities(std::string_view op, const Tensor& w) {
 }  // namespace
 
 Tensor weighted_sum(const Tensor& x, const Tensor& w) {
-    expect("weighted_sum", "x", x);
+    const Device device = x.device();
+    expect("weighted_sum", "x", x, DType::f32, device);
     if (x.rank() != 3) throw ShapeError("weighted_sum: x must be [L, T, D], but is {}", x.describe());
-    expect("weighted_sum", "w", w, {x.dim(0)});
-    const Tensor p = probabilities("weighted_sum", w);
+    expect("weighted_sum", "w", w, {x.dim(0)}, DType::f32, device);
+    Tensor p = probabilities("weighted_sum", w, device);
     const int64_t layers = x.dim(0), n = x.dim(1) * x.dim(2);
-    Tensor y = Tensor::empty({x.dim(1), x.dim(2)});
+    Tensor y = Tensor::empty({x.dim(1), x.dim(2)}, DType::f32, device);
+    if (device != Device::cpu) {
+        on(weighted_sum_body, device)(x.device_data<float>(), w.device_data<float>(), p.mutable_device_data<float>(),
+                                      y.mutable_device_data<float>(), layers, n);
+        return y;
+    }
     const float *px = x.data<float>(), *pp = p.data<float>();
     float* py = y.mutable_data<float>();
     for_elements(n, [=](int64_t i, auto lanes) {
@@ -41,11 +51,18 @@ Tensor weighted_sum(const Tensor& x, const Tensor& w) {
 }
 
 Tensor weighted_sum_backward_x(const Tensor& dy, const Tensor& w) {
-    expect("weighted_sum backward", "dy", dy);
+    const Device device = dy.device();
+    expect("weighted_sum backward", "dy", dy, DType::f32, device);
     if (dy.rank() != 2) throw ShapeError("weighted_sum backward: dy must be [T, D], but is {}", dy.describe());
-    const Tensor p = probabilities("weighted_sum backward", w);
+    Tensor p = probabilities("weighted_sum backward", w, device);
     const int64_t layers = w.numel(), n = dy.numel();
-    Tensor dx = Tensor::empty({layers, dy.dim(0), dy.dim(1)});
+    Tensor dx = Tensor::empty({layers, dy.dim(0), dy.dim(1)}, DType::f32, device);
+    if (device != Device::cpu) {
+        on(weighted_sum_backward_x_body, device)(dy.device_data<float>(), w.device_data<float>(),
+                                                 p.mutable_device_data<float>(), dx.mutable_device_data<float>(),
+                                                 layers, n);
+        return dx;
+    }
     const float *pdy = dy.data<float>(), *pp = p.data<float>();
     float* pdx = dx.mutable_data<float>();
     for_elements(n, [=](int64_t i, auto lanes) {
@@ -56,13 +73,21 @@ Tensor weighted_sum_backward_x(const Tensor& dy, const Tensor& w) {
 }
 
 void weighted_sum_backward_w(const Tensor& dy, const Tensor& x, const Tensor& w, Tensor& dw) {
-    expect("weighted_sum backward", "x", x);
+    const Device device = x.device();
+    expect("weighted_sum backward", "x", x, DType::f32, device);
     if (x.rank() != 3) throw ShapeError("weighted_sum backward: x must be [L, T, D], but is {}", x.describe());
     const int64_t layers = x.dim(0), rows = x.dim(1), d = x.dim(2);
-    expect("weighted_sum backward", "dy", dy, {rows, d});
-    expect("weighted_sum backward", "w", w, {layers});
-    expect("weighted_sum backward", "dw", dw, {layers});
-    const Tensor p = probabilities("weighted_sum backward", w);
+    expect("weighted_sum backward", "dy", dy, {rows, d}, DType::f32, device);
+    expect("weighted_sum backward", "w", w, {layers}, DType::f32, device);
+    expect("weighted_sum backward", "dw", dw, {layers}, DType::f32, device);
+    Tensor p = probabilities("weighted_sum backward", w, device);
+    if (device != Device::cpu) {
+        Tensor chunks = workspace({layers * (sum_chunks(rows * d) + 1)}, device, DType::f64);
+        on(weighted_sum_backward_w_body, device)(
+            dy.device_data<float>(), x.device_data<float>(), w.device_data<float>(), p.mutable_device_data<float>(),
+            chunks.mutable_device_data<double>(), dw.mutable_device_data<float>(), layers, rows * d);
+        return;
+    }
     Tensor terms = workspace({rows, layers});
     const float *px = x.data<float>(), *pdy = dy.data<float>(), *pp = p.data<float>();
     float *pt = terms.mutable_data<float>(), *pdw = dw.mutable_data<float>();

@@ -10,7 +10,7 @@ Tensor weighted_sum(const Tensor& x, const Tensor& w);
 /// dx[l] = p[l] dy.
 Tensor weighted_sum_backward_x(const Tensor& dy, const Tensor& w);
 /// dw[l] += sum over rows t of p[l] (g[l, t] - sum over k of p[k] g[k, t]) with g[l, t] = dy[t,:] . x[l, t,:], in row
-/// order.
+/// order (on a device as a tree set by T and D).
 void weighted_sum_backward_w(const Tensor& dy, const Tensor& x, const Tensor& w, Tensor& dw);
 
 }  // namespace wavllm::kernels
