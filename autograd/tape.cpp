@@ -39,6 +39,7 @@ void set_requires_grad(Tensor& t, bool on) {
     Ref<GradSlot> slot(new GradSlot);
     slot->leaf = true;
     slot->shape = t.shape();
+    slot->device = t.device();
     slot->label = t.label();
     t.set_autograd_meta(slot);
 }
@@ -103,7 +104,11 @@ void Backward::add(int input, Tensor gradient) {
     if (t_check_finite && !kernels::all_finite(gradient))
         throw TrainingError("{} backward: the gradient of input {}{} is the first value that is not finite", op_, input,
                             slot.label.empty() ? "" : fmt::format(" (\"{}\")", slot.label));
-    if (slot.leaf) {
+    if (slot.leaf && !slot.grad.defined() && slot.device != Device::cpu) {
+        PurposeScope scope(Purpose::gradients);
+        slot.grad = gradient.clone();
+        slot.arrived = true;
+    } else if (slot.leaf) {
         kernels::add_(accumulate(input), gradient);
     } else if (!slot.grad.defined()) {
         slot.grad = std::move(gradient);
@@ -119,7 +124,7 @@ Tensor& Backward::accumulate(int input) {
     slot.arrived = true;
     if (!slot.grad.defined()) {
         PurposeScope scope(slot.leaf ? Purpose::gradients : Purpose::activations);
-        slot.grad = Tensor::zeros(slot.shape);
+        slot.grad = Tensor::zeros(slot.shape, DType::f32, slot.device);
     } else if (!slot.leaf && slot.grad.storage()->references() > 1) {
         slot.grad = slot.grad.clone();
     }
@@ -201,6 +206,7 @@ void push(Ref<TapeNode> node, std::string_view op, Tensor& y, std::initializer_l
     for (const Tensor* t : inputs) node->inputs[i++] = t && requires_grad(*t) ? slot_of(*t) : Ref<GradSlot>();
     Ref<GradSlot> slot(new GradSlot);
     slot->shape = y.shape();
+    slot->device = y.device();
     node->op = op;
     node->output = slot;
     y.set_autograd_meta(slot);

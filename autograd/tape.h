@@ -29,6 +29,7 @@ namespace wavllm {
 struct GradSlot final : RefCounted {
     Tensor grad;  ///< undefined until something arrives
     Shape shape;
+    Device device = Device::cpu;
     bool frozen = false;   ///< a leaf that wants no gradient for now
     bool leaf = false;     ///< a parameter or input, not the result of an op
     bool arrived = false;  ///< something was added since the gradient was last forgotten
