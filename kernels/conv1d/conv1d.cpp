@@ -28,7 +28,7 @@ Tensor tap_major(const Tensor& w) {
     Tensor m = kernels::workspace({w.dim(0), w.dim(2) * w.dim(1)}, w.device());
     if (w.device() != Device::cpu) {
         kernels::on(kernels::conv1d_swap_body, w.device())(w.device_data<float>(), w.dim(0), w.dim(1), w.dim(2),
-                                                          m.mutable_device_data<float>());
+                                                           m.mutable_device_data<float>());
         return m;
     }
     swap_last_two(w.data<float>(), w.dim(0), w.dim(1), w.dim(2), m.mutable_data<float>());
@@ -200,8 +200,8 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Ten
     if (x.device() != Device::cpu) {
         expect("conv1d", "weight", w, DType::f32, x.device());
         check(x, matrix.dim(0), matrix.dim(1), w.dim(2), bias);
-        return run_on_device(x, borders, along(matrix.device_data<float>(), matrix.dim(1)), matrix.dim(0), w.dim(2), bias,
-                             geometry);
+        return run_on_device(x, borders, along(matrix.device_data<float>(), matrix.dim(1)), matrix.dim(0), w.dim(2),
+                             bias, geometry);
     }
     expect("conv1d", "weight", w);
     Tensor panels = workspace({panel_elements(matrix.dim(1), matrix.dim(0))});

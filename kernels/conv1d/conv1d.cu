@@ -52,8 +52,7 @@ __global__ void conv1d_fold_kernel(ConvShape s, const float* dcolumns, float* dx
         for (int64_t tap = 0; tap < s.taps; ++tap) {
             const int64_t at = t + s.padding - tap;
             if (at < 0 || at % s.stride != 0 || at / s.stride >= frames) continue;
-            const auto v =
-                Floats<V>::load(dcolumns + ((first_frame + at / s.stride) * s.taps + tap) * s.channels + c);
+            const auto v = Floats<V>::load(dcolumns + ((first_frame + at / s.stride) * s.taps + tap) * s.channels + c);
             for (int j = 0; j < V; ++j) sum.v[j] += v.v[j];
         }
         sum.store(dx + row * s.channels + c);
@@ -63,11 +62,13 @@ __global__ void conv1d_fold_kernel(ConvShape s, const float* dcolumns, float* dx
 void fold(const ConvShape& s, const float* dcolumns, int64_t rows, float* dx) {
     if (rows == 0 || s.channels == 0) return;
     launch(s.channels % 4 == 0 ? conv1d_fold_kernel<4> : conv1d_fold_kernel<1>,
-           {.grid = dim3(static_cast<unsigned>(rows)), .block = kThreads, .name = "conv1d backward of x"}, s, dcolumns, dx);
+           {.grid = dim3(static_cast<unsigned>(rows)), .block = kThreads, .name = "conv1d backward of x"}, s, dcolumns,
+           dx);
 }
 
 /// A 32 x 32 tile of one outer index through shared memory, so that both sides are read and written in rows.
-__global__ void conv1d_swap_kernel(const float* in, int64_t a, int64_t b, int64_t tiles_a, int64_t tiles_b, float* out) {
+__global__ void conv1d_swap_kernel(const float* in, int64_t a, int64_t b, int64_t tiles_a, int64_t tiles_b,
+                                   float* out) {
     WAVLLM_SHARED(float, tile, [32][33]);
     const int64_t outer = blockIdx.x / (tiles_a * tiles_b), at = blockIdx.x % (tiles_a * tiles_b);
     const int64_t a0 = at / tiles_b * 32, b0 = at % tiles_b * 32;

@@ -92,7 +92,8 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
                 float x[8];
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    const int at = chunk * 2 + i;  // the word of four q; those of the first block begin half a word late
+                    const int at =
+                        chunk * 2 + i;  // the word of four q; those of the first block begin half a word late
                     const uint32_t q = which == 0 ? from[at] >> 16 | from[at + 1] << 16 : from[9 + at];
 #pragma unroll
                     for (int j = 0; j < 4; ++j)

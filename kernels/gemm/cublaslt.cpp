@@ -78,7 +78,8 @@ public:
         CHECKED(cublasLtMatmulPreferenceCreate(&wish));
         const size_t bytes = 0;
         const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
-        CHECKED(cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes));
+        CHECKED(
+            cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes));
         CHECKED(cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                                      sizeof reductions));
         cublasLtMatmulHeuristicResult_t result{};
@@ -93,18 +94,20 @@ public:
     }
     void run(const cublasLtMatmulAlgo_t& algo) const {
         const float one = 1, zero = 0;
-        CHECKED(cublasLtMatmul(handle(), op_, &one, p_.b.data, b_, p_.a.data, a_, &zero, p_.c, c_, p_.c, c_, &algo, nullptr, 0,
-                               nullptr));
+        CHECKED(cublasLtMatmul(handle(), op_, &one, p_.b.data, b_, p_.a.data, a_, &zero, p_.c, c_, p_.c, c_, &algo,
+                               nullptr, 0, nullptr));
     }
 
 private:
     void layout(cublasLtMatrixLayout_t* l, cudaDataType_t type, int64_t rows, int64_t columns, int64_t stride) const {
-        CHECKED(cublasLtMatrixLayoutCreate(l, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), stride));
+        CHECKED(
+            cublasLtMatrixLayoutCreate(l, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), stride));
         if (p_.batch == 1) return;
         const auto batch = static_cast<int32_t>(p_.batch);
         const int64_t apart = l == &c_ ? p_.c_batch_stride : l == &a_ ? p_.a.batch_stride : p_.b.batch_stride;
         CHECKED(cublasLtMatrixLayoutSetAttribute(*l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch));
-        CHECKED(cublasLtMatrixLayoutSetAttribute(*l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart, sizeof apart));
+        CHECKED(
+            cublasLtMatrixLayoutSetAttribute(*l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart, sizeof apart));
     }
 
     const Product& p_;
@@ -129,7 +132,8 @@ bool same_bits(Product p, const cublasLtMatmulAlgo_t& algo) {
     p.b.stride = bf16_line(p.b.across ? p.n : p.k);
     const Tensor a = random_factor({p.a.across ? p.k : p.m, p.a.stride}, 0),
                  b = random_factor({p.b.across ? p.k : p.n, p.b.stride}, 1);
-    Tensor c[2] = {Tensor::empty({p.m, p.n}, DType::f32, Device::cuda), Tensor::empty({p.m, p.n}, DType::f32, Device::cuda)};
+    Tensor c[2] = {Tensor::empty({p.m, p.n}, DType::f32, Device::cuda),
+                   Tensor::empty({p.m, p.n}, DType::f32, Device::cuda)};
     p.a.data = a.device_raw();
     p.b.data = b.device_raw();
     p.c_stride = p.n;
@@ -173,7 +177,8 @@ bool cublaslt_multiply(const Product& p) {
     const bool plain = p.b.dtype == DType::bf16 && p.a.windows == nullptr && p.update.rank == 0 && p.bias == nullptr &&
                        !p.accumulate && p.factor == 1;
     // Ours keep what is small: the library's tiles are large, and one wave of them is not faster.
-    if (mode == "off" || !plain || p.m <= kFewRows || p.n < 128 || p.k < 128 || p.k % 8 != 0 || p.n % 8 != 0) return false;
+    if (mode == "off" || !plain || p.m <= kFewRows || p.n < 128 || p.k < 128 || p.k % 8 != 0 || p.n % 8 != 0)
+        return false;
     const Choice& choice = choice_for(p, mode == "always");
     if (choice.use) Call(p).run(choice.algo);
     return choice.use;

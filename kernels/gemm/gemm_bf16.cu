@@ -10,7 +10,8 @@ namespace {
 void gemm_bf16(const Product& p) {
     if (p.b.dtype != DType::bf16) return gemm_blocks_body(WAVLLM_THIS_BUILD)(p);
     if (p.a.across) return sized_tensor_tile<true, true, DType::bf16>(p);
-    return p.b.across ? sized_tensor_tile<false, true, DType::bf16>(p) : sized_tensor_tile<false, false, DType::bf16>(p);
+    return p.b.across ? sized_tensor_tile<false, true, DType::bf16>(p)
+                      : sized_tensor_tile<false, false, DType::bf16>(p);
 }
 
 WAVLLM_CUDA_BODY(gemm_bf16_body, gemm_bf16);

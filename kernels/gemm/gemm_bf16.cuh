@@ -28,7 +28,7 @@ constexpr size_t shared_bytes() {
     constexpr size_t kA = T::kRows * T::kDepth * 2, kB = T::kColumns * T::kDepth * 2;
     if (B == DType::bf16) return T::kStages * (kA + kB);
     // a tile's blocks are as many bytes whichever side of it is the line
-    return T::kStages * (kA + kRawBytes<B, T::kColumns, T::kDepth>) + kB;
+    return T::kStages * (kA + kRawBytes<B, T::kColumns, T::kDepth>)+kB;
 }
 
 /// 16 steps at a time, `steps` of them.
@@ -194,10 +194,8 @@ static __global__ void __launch_bounds__(T::kThreads, 1) gemm_bf16_kernel(Produc
 
 template <class T, bool AAcross, bool BAcross, DType B>
 static void run_tensor_tile(const Product& p) {
-    const int64_t blocks =
-        p.batch * ((p.m + T::kRows - 1) / T::kRows) * ((p.n + T::kColumns - 1) / T::kColumns);
-    const bool wide_c =
-        reinterpret_cast<uintptr_t>(p.c) % 8 == 0 && p.c_stride % 2 == 0 && p.c_batch_stride % 2 == 0;
+    const int64_t blocks = p.batch * ((p.m + T::kRows - 1) / T::kRows) * ((p.n + T::kColumns - 1) / T::kColumns);
+    const bool wide_c = reinterpret_cast<uintptr_t>(p.c) % 8 == 0 && p.c_stride % 2 == 0 && p.c_batch_stride % 2 == 0;
     launch(gemm_bf16_kernel<T, AAcross, BAcross, B>,
            {.grid = dim3(static_cast<unsigned>(blocks)),
             .block = T::kThreads,

@@ -24,8 +24,8 @@ struct alignas(16) Window {
 /// line for each step of the chain (it runs across lines).
 struct Lines {
     const void* data = nullptr;
-    DType dtype = DType::f32;         ///< f32 or bf16; the right one also q4_1 or q8_0, in the file's blocks
-    int64_t stride = 0;               ///< elements from line to line
+    DType dtype = DType::f32;  ///< f32 or bf16; the right one also q4_1 or q8_0, in the file's blocks
+    int64_t stride = 0;        ///< elements from line to line
     bool across = false;
     int64_t batch_stride = 0;         ///< elements from product to product
     const Window* windows = nullptr;  ///< instead of stride, one a line

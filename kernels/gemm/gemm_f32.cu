@@ -150,7 +150,7 @@ __device__ __forceinline__ void add_update(const Product& p, int64_t row, int64_
 }
 
 template <int WarpRows, int WarpColumns, bool AAcross, bool BAcross, bool WithUpdate>
-__global__ void __launch_bounds__(32 * WarpRows* WarpColumns)
+__global__ void __launch_bounds__(32 * WarpRows * WarpColumns)
     gemm_f32_kernel(Product p, bool wide_a, bool wide_b, bool wide_c, bool wide_rows, bool wide_columns) {
     constexpr int kRows = 32 * WarpRows, kColumns = 64 * WarpColumns, kThreads = 32 * WarpRows * WarpColumns;
     WAVLLM_SHARED(float, as, [2][kDepth * kRows]);
@@ -232,12 +232,12 @@ void run(const Product& p) {
 
 template <bool AAcross, bool BAcross, bool WithUpdate>
 void sized(const Product& p) {
-    // Tiles of 128 x 128 where there are enough of them to keep a GPU busy; a tile's size changes no bit.
+    // Tiles of 128 x 128 where there are enough of them to keep a GPU busy, else 64 x 64; which it is changes no bit.
     const int64_t large = p.batch * ((p.m + 127) / 128) * ((p.n + 127) / 128);
     if (large >= 64)
         run<4, 2, AAcross, BAcross, WithUpdate>(p);
     else
-        run<1, 1, AAcross, BAcross, WithUpdate>(p);
+        run<2, 1, AAcross, BAcross, WithUpdate>(p);
 }
 
 void gemm_f32(const Product& p) {

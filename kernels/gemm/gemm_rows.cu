@@ -59,9 +59,8 @@ __global__ void rows_pass_kernel(RowsPass p) {
 
 void rows_pass(const RowsPass& p) {
     if (p.rows == 0 || p.out_stride == 0) return;
-    const bool wide = reinterpret_cast<uintptr_t>(p.in.data) % 16 == 0 && p.in.stride % 4 == 0 &&
-                      p.columns % 4 == 0 && p.out_stride % 4 == 0 &&
-                      reinterpret_cast<uintptr_t>(p.scale.r) % 16 == 0;
+    const bool wide = reinterpret_cast<uintptr_t>(p.in.data) % 16 == 0 && p.in.stride % 4 == 0 && p.columns % 4 == 0 &&
+                      p.out_stride % 4 == 0 && reinterpret_cast<uintptr_t>(p.scale.r) % 16 == 0;
     if (wide)
         launch(rows_pass_kernel<4>,
                {.grid = blocks_of(p.rows * (p.out_stride / 4)), .block = kThreads, .name = "rounding of rows"}, p);
@@ -107,7 +106,8 @@ __global__ void column_sums_kernel(const float* x, const float* y, const int64_t
     WAVLLM_SHARED(float, left, [2][kRows][32]);
     WAVLLM_SHARED(float, right, [2][Times ? kRows : 1][32]);
     const int64_t segment = blockIdx.x / tiles, column = blockIdx.x % tiles * 32 + threadIdx.x;
-    const int64_t begin = borders != nullptr ? borders[segment] : 0, end = borders != nullptr ? borders[segment + 1] : rows;
+    const int64_t begin = borders != nullptr ? borders[segment] : 0,
+                  end = borders != nullptr ? borders[segment + 1] : rows;
     const bool there = column < n;
     float sum = threadIdx.y == 0 && there ? sums[segment * n + column] : 0.0f;
     int now = 0;
@@ -138,8 +138,8 @@ void column_sums(const float* x, const float* y, const int64_t* borders, int64_t
     if (rows == 0 || n == 0 || segments == 0) return;
     const int64_t tiles = (n + 31) / 32;
     launch(y != nullptr ? column_sums_kernel<true> : column_sums_kernel<false>,
-           {.grid = dim3(static_cast<unsigned>(tiles * segments)), .block = dim3(32, 8), .name = "sums of columns"}, x, y,
-           borders, rows, n, tiles, sums);
+           {.grid = dim3(static_cast<unsigned>(tiles * segments)), .block = dim3(32, 8), .name = "sums of columns"}, x,
+           y, borders, rows, n, tiles, sums);
 }
 
 WAVLLM_CUDA_BODY(rows_pass_body, rows_pass);

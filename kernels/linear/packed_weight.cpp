@@ -113,9 +113,8 @@ Tensor PackedWeight::unpack() const {
 
 std::string PackedWeight::describe() const {
     if (!defined()) return "an undefined packed weight";
-    return fmt::format("{}[{}, {}] packed {}{}",
-                       panels_.label().empty() ? "" : fmt::format("\"{}\" ", panels_.label()), out_, in_,
-                       name(storage()),
+    return fmt::format("{}[{}, {}] packed {}{}", panels_.label().empty() ? "" : fmt::format("\"{}\" ", panels_.label()),
+                       out_, in_, name(storage()),
                        device() == Device::cpu ? "" : fmt::format(" on {}", wavllm::name(device())));
 }
 

@@ -113,7 +113,9 @@ void log_mel(const LogMel& p) {
     launch(log_mel_kernel, {.grid = dim3(static_cast<unsigned>(blocks)), .block = kThreads, .name = "log_mel"}, p);
     launch(loudest_kernel, {.grid = 1, .block = kThreads, .name = "log_mel loudest"}, p.loudest, blocks);
     launch(range_kernel,
-           {.grid = dim3(static_cast<unsigned>((n + kThreads - 1) / kThreads)), .block = kThreads, .name = "log_mel range"},
+           {.grid = dim3(static_cast<unsigned>((n + kThreads - 1) / kThreads)),
+            .block = kThreads,
+            .name = "log_mel range"},
            p.loudest, p.y, n);
 }
 

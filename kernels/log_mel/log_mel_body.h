@@ -12,7 +12,7 @@ inline constexpr int64_t kMelFramesTogether = 4;  ///< frames of a block
 
 struct LogMel {
     const float* samples;
-    int64_t n, length, frames, silent;  ///< samples; with zeros up to; frames from `silent` on see only zeros
+    int64_t n, length, frames, silent;     ///< samples; with zeros up to; frames from `silent` on see only zeros
     const double *window, *cosine, *sine;  ///< [400]; [201][104] each: cos and sin of 2 pi f n / 400 at [n][f]
     const float* filters;                  ///< [mels, 201]
     int64_t mels;

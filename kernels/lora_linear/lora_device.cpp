@@ -120,8 +120,7 @@ void lora_linear_backward_device(const Tensor& dy, const Tensor& x, const Tensor
     // d(uB): each request's vector is in it, a number s comes later
     const float s = r.r != nullptr ? 1.0f : r.s;
     Tensor scaled_memory;
-    const Lines scaled =
-        prepared(dy, products, scaled_memory, {}, r.r != nullptr ? r : RowScale{});
+    const Lines scaled = prepared(dy, products, scaled_memory, {}, r.r != nullptr ? r : RowScale{});
     if (out.db) {
         Tensor u_memory;
         device_gemm(device,

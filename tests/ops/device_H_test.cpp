@@ -206,10 +206,10 @@ TEST_CASE("products on sim refuse tensors of different devices") {
     CHECK_THROWS_WITH_AS(kernels::matmul(sx, w, true), doctest::Contains("matmul: b is [5, 8] f32, but must be on sim"),
                          Error);
     CHECK_THROWS_WITH_AS(kernels::linear(sx, w), doctest::Contains("must be on sim"), Error);
-    CHECK_THROWS_WITH_AS(kernels::linear(sx, PackedWeight::pack(w)), doctest::Contains("pack the weight for that device"),
-                         Error);
-    CHECK_THROWS_WITH_AS(kernels::linear(x, PackedWeight::pack(sw)), doctest::Contains("pack the weight for that device"),
-                         Error);
+    CHECK_THROWS_WITH_AS(kernels::linear(sx, PackedWeight::pack(w)),
+                         doctest::Contains("pack the weight for that device"), Error);
+    CHECK_THROWS_WITH_AS(kernels::linear(x, PackedWeight::pack(sw)),
+                         doctest::Contains("pack the weight for that device"), Error);
     CHECK_THROWS_WITH_AS(kernels::linear(sx, sw, random({5})), doctest::Contains("bias"), Error);
     CHECK_THROWS_WITH_AS(kernels::lora_linear(sx, PackedWeight::pack(sw), a, b.to(Device::sim), {}, nullptr),
                          doctest::Contains("lora_a"), Error);

@@ -33,8 +33,8 @@ __device__ __forceinline__ void copy_slice(const float* from, int64_t line, int6
     cp_async_commit();
 }
 
-__global__ void __launch_bounds__(kThreads) gemm_tensor_cores_kernel(const float* a, const float* b, float* c, int64_t m,
-                                                                    int64_t n, int64_t k, int64_t tiles) {
+__global__ void __launch_bounds__(kThreads)
+    gemm_tensor_cores_kernel(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t tiles) {
     WAVLLM_SHARED(float, as, [2][kTile * kALine]);
     WAVLLM_SHARED(float, bs, [2][kDepth * kBLine]);
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(kThreads) gemm_tensor_cores_kernel(const float
         for (int i = 0; i < 2; ++i)
             for (int h = 0; h < 4; ++h) {
                 const float* p = as[now] + (row + i * 16 + g + h % 2 * 8) * kALine + h / 2 * 8 + 2 * t;
-                fa[i][h] = pair_of(p[0], p[1]);
+                const float2 v = *reinterpret_cast<const float2*>(p);
+                fa[i][h] = pair_of(v.x, v.y);
             }
         for (int j = 0; j < 4; ++j)
             for (int h = 0; h < 2; ++h) {
