@@ -59,7 +59,7 @@ template <DType Blocks, int Height, int Width, int Threads>
 static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t* tile) {
     constexpr int kBlocks = Width / 32, kAll = Height * kBlocks;
     const auto* words = reinterpret_cast<const uint32_t*>(raw);
-    if (Blocks == DType::q4_1) {
+    if constexpr (Blocks == DType::q4_1) {
         for (int block = static_cast<int>(threadIdx.x); block < kAll; block += Threads) {
             const uint32_t head = words[block * 5];
             const float d = half_bits(head & 0xffffu), m = half_bits(head >> 16);
@@ -78,28 +78,28 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
                 store_chunk(tile + chunk_at<Width>(line, chunk + 2), high);
             }
         }
-        return;
-    }
-    static_assert(kAll % 2 == 0, "q8_0 blocks are read two at a time");
-    for (int two = static_cast<int>(threadIdx.x); two < kAll / 2; two += Threads) {
-        const uint32_t* from = words + two * 17;
+    } else {
+        static_assert(kAll % 2 == 0, "q8_0 blocks are read two at a time");
+        for (int two = static_cast<int>(threadIdx.x); two < kAll / 2; two += Threads) {
+            const uint32_t* from = words + two * 17;
 #pragma unroll
-        for (int which = 0; which < 2; ++which) {
-            const int block = two * 2 + which;
-            const float d = half_bits(which == 0 ? from[0] & 0xffffu : from[8] >> 16);
+            for (int which = 0; which < 2; ++which) {
+                const int block = two * 2 + which;
+                const float d = half_bits(which == 0 ? from[0] & 0xffffu : from[8] >> 16);
 #pragma unroll
-            for (int chunk = 0; chunk < 4; ++chunk) {
-                float x[8];
+                for (int chunk = 0; chunk < 4; ++chunk) {
+                    float x[8];
 #pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    const int at =
-                        chunk * 2 + i;  // the word of four q; those of the first block begin half a word late
-                    const uint32_t q = which == 0 ? from[at] >> 16 | from[at + 1] << 16 : from[9 + at];
+                    for (int i = 0; i < 2; ++i) {
+                        const int at =
+                            chunk * 2 + i;  // the word of four q; those of the first block begin half a word late
+                        const uint32_t q = which == 0 ? from[at] >> 16 | from[at + 1] << 16 : from[9 + at];
 #pragma unroll
-                    for (int j = 0; j < 4; ++j)
-                        x[i * 4 + j] = __fmul_rn(static_cast<float>(static_cast<int8_t>(q >> (j * 8) & 0xffu)), d);
+                        for (int j = 0; j < 4; ++j)
+                            x[i * 4 + j] = __fmul_rn(static_cast<float>(static_cast<int8_t>(q >> (j * 8) & 0xffu)), d);
+                    }
+                    store_chunk(tile + chunk_at<Width>(block / kBlocks, block % kBlocks * 4 + chunk), x);
                 }
-                store_chunk(tile + chunk_at<Width>(block / kBlocks, block % kBlocks * 4 + chunk), x);
             }
         }
     }
