@@ -233,9 +233,10 @@ void run(const Product& p) {
 template <bool AAcross, bool BAcross, bool WithUpdate>
 void sized(const Product& p) {
     // Tiles of 128 x 128 where there are enough of them to keep a GPU busy, else 64 x 64; which it is changes no bit.
-    const int64_t large = p.batch * ((p.m + 127) / 128) * ((p.n + 127) / 128);
-    if constexpr (WithUpdate) return run<4, 2, AAcross, BAcross, WithUpdate>(p);  // its registers want large tiles
-    if (large >= 64)
+    [[maybe_unused]] const int64_t large = p.batch * ((p.m + 127) / 128) * ((p.n + 127) / 128);
+    if constexpr (WithUpdate)  // a thread of the small tiles would need more than 255 registers
+        run<4, 2, AAcross, BAcross, WithUpdate>(p);
+    else if (large >= 64)
         run<4, 2, AAcross, BAcross, WithUpdate>(p);
     else
         run<2, 1, AAcross, BAcross, WithUpdate>(p);
