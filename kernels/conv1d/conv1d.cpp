@@ -70,6 +70,13 @@ int64_t longest(std::span<const int64_t> borders) {
     return rows;
 }
 
+void check(const Tensor& x, int64_t n, int64_t k, int64_t taps, const Tensor& bias) {
+    expect("conv1d", "x", x, DType::f32, x.device());
+    if (x.rank() != 2 || x.dim(1) * taps != k)
+        throw ShapeError("conv1d: weight takes {} channels, but x is {} (expected [T, C_in])", k / taps, x.describe());
+    if (bias.defined()) expect("conv1d", "bias", bias, {n}, DType::f32, x.device());
+}
+
 Tensor run(const Tensor& x, const Tensor& borders, const Panels& w, int64_t taps, const Tensor& bias, ConvGeometry g) {
     check(x, w.n, w.k, taps, bias);
     const auto in = borders_of("conv1d", borders, x.dim(0));
@@ -143,13 +150,6 @@ Tensor run_on_device(const Tensor& x, const Tensor& borders, const Lines& weight
                  .bias = bias.defined() ? bias.device_data<float>() : nullptr},
                 products);
     return y;
-}
-
-void check(const Tensor& x, int64_t n, int64_t k, int64_t taps, const Tensor& bias) {
-    expect("conv1d", "x", x, DType::f32, x.device());
-    if (x.rank() != 2 || x.dim(1) * taps != k)
-        throw ShapeError("conv1d: weight takes {} channels, but x is {} (expected [T, C_in])", k / taps, x.describe());
-    if (bias.defined()) expect("conv1d", "bias", bias, {n}, DType::f32, x.device());
 }
 
 /// Sums windows back: dx[t] = sum over taps of dcolumns[(t + padding - tap) / stride][tap], taps in order.
