@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "autograd/derivative.h"
 #include "autograd/tape.h"
@@ -79,8 +80,8 @@ template <class F>
 void each_case(F&& f) {
     for (const char* name : kOps)
         for (const OpCase& c : ops().at(name).cases) {
-            CAPTURE(name);
-            CAPTURE(c.name);
+            const std::string which = fmt::format("{}: {}", name, c.name);
+            CAPTURE(which);
             f(ops().at(name), c);
         }
 }
@@ -143,12 +144,25 @@ TEST_CASE("a row's bits on sim do not depend on how many rows there are") {
     }
 }
 
+TEST_CASE("a weight's gradient on sim may be summed in pieces") {
+    const SimScope scope(false, 0);
+    const Tensor x = random({70, 24}).to(Device::sim), dy = random({70, 36}).to(Device::sim);
+    for (const DType products : {DType::f32, DType::bf16}) {
+        Tensor whole = Tensor::zeros({24, 36}, DType::f32, Device::sim), pieces = whole.clone();
+        kernels::matmul_backward_b(dy, x, false, whole, products);
+        for (const auto& [begin, end] : {std::pair{0, 32}, std::pair{32, 48}, std::pair{48, 70}})
+            kernels::matmul_backward_b(dy.slice(0, begin, end), x.slice(0, begin, end), false, pieces, products);
+        CHECK(pieces.values() == whole.values());
+    }
+}
+
 TEST_CASE("weights in blocks are multiplied on sim as if they had been rounded to bf16") {
     for (const bool checked : {false, true}) {
         const SimScope scope(checked, 1);
         for (const DType dtype : {DType::q4_1, DType::q8_0})
             for (const int64_t k : {32, 96, 192, 256}) {
-                CAPTURE(name(dtype));
+                const std::string which(name(dtype));
+                CAPTURE(which);
                 CAPTURE(k);
                 const int64_t n = 70;
                 Tensor w = Tensor::empty({n, k}, dtype);
@@ -190,7 +204,8 @@ TEST_CASE("the steps to a fast product all give the same") {
                      b = random({96, 72}).to(DType::bf16).to(DType::f32);
         const auto expected = kernels::matmul(a, b).values();
         for (const kernels::GemmStep step : kernels::gemm_steps()) {
-            CAPTURE(step.name);
+            const std::string which = step.name;
+            CAPTURE(which);
             Tensor c = Tensor::empty({70, 72}, DType::f32, Device::sim);
             const Tensor left = a.to(Device::sim), right = b.to(Device::sim);
             kernels::on(*step.body, Device::sim)(left.device_data<float>(), right.device_data<float>(),
