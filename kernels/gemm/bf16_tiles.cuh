@@ -37,7 +37,7 @@ static __device__ __forceinline__ void copy_tile(const Lines& f, const uint16_t*
         if (line < o.lines && column < o.columns) {
             count = o.columns - column < 8 ? o.columns - column : 8;
             if (f.windows != nullptr) {  // padding begins and ends between chunks
-                const Window w = f.windows[line];
+                const Window w = load_window(f.windows + line);
                 if (column < w.lo || column >= w.hi) count = 0;
                 from = count > 0 ? data + w.begin + column : data;
             } else {

@@ -54,13 +54,26 @@ static __device__ __forceinline__ void store_chunk(uint16_t* to, const float (&x
         make_uint4(pair_of(x[0], x[1]), pair_of(x[2], x[3]), pair_of(x[4], x[5]), pair_of(x[6], x[7]));
 }
 
+/// Which item of a tile a thread takes: items `at` / 32 * 32 .. + 31 of 32 neighbouring threads in another order, PerLine of
+/// them to a line of the tile. 2^Low neighbours on a line, then lines, then the rest of the line: eight threads' chunks then
+/// lie in different banks.
+template <int PerLine, int Low, int LineBits>
+static __device__ __forceinline__ int shuffled(int at) {
+    constexpr int kRest = PerLine >> Low;  // a power of two
+    if (kRest <= 1) return at;
+    const int i = at % 32, low = i & ((1 << Low) - 1), line = i >> Low & ((1 << LineBits) - 1);
+    const int rest = i >> 3 & (kRest - 1), far = (i >> 3) / kRest;
+    return at - i + (line + (far << LineBits)) * PerLine + (rest << Low) + low;
+}
+
 /// raw to bf16. Between barriers: all of raw is there, and nobody reads the tile.
 template <DType Blocks, int Height, int Width, int Threads>
 static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t* tile) {
     constexpr int kBlocks = Width / 32, kAll = Height * kBlocks;
     const auto* words = reinterpret_cast<const uint32_t*>(raw);
     if constexpr (Blocks == DType::q4_1) {
-        for (int block = static_cast<int>(threadIdx.x); block < kAll; block += Threads) {
+        for (int at = static_cast<int>(threadIdx.x); at < kAll; at += Threads) {
+            const int block = shuffled<kBlocks, 1, 2>(at);
             const uint32_t head = words[block * 5];
             const float d = half_bits(head & 0xffffu), m = half_bits(head >> 16);
 #pragma unroll
@@ -80,7 +93,8 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
         }
     } else {
         static_assert(kAll % 2 == 0, "q8_0 blocks are read two at a time");
-        for (int two = static_cast<int>(threadIdx.x); two < kAll / 2; two += Threads) {
+        for (int pair = static_cast<int>(threadIdx.x); pair < kAll / 2; pair += Threads) {
+            const int two = shuffled<kBlocks / 2, 0, 3>(pair);
             const uint32_t* from = words + two * 17;
 #pragma unroll
             for (int which = 0; which < 2; ++which) {
@@ -91,8 +105,7 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
                     float x[8];
 #pragma unroll
                     for (int i = 0; i < 2; ++i) {
-                        const int at =
-                            chunk * 2 + i;  // the word of four q; those of the first block begin half a word late
+                        const int at = chunk * 2 + i;  // a word of four q; the first block's begin half a word late
                         const uint32_t q = which == 0 ? from[at] >> 16 | from[at + 1] << 16 : from[9 + at];
 #pragma unroll
                         for (int j = 0; j < 4; ++j)

@@ -21,7 +21,7 @@ struct TensorTile {
 };
 using LargeTile = TensorTile<128, 128, 64, 2, 4, 3>;
 using SmallTile = TensorTile<64, 64, 64, 2, 2, 3>;
-using FewRowsTile = TensorTile<16, 32, 128, 1, 2, 5>;  // decoding: all that counts is that the weight's bytes flow
+using FewRowsTile = TensorTile<16, 32, 256, 1, 2, 4>;  // decoding: all that counts is that the weight's bytes flow
 
 template <class T, DType B>
 constexpr size_t shared_bytes() {
@@ -139,8 +139,15 @@ static __global__ void __launch_bounds__(T::kThreads, 1) gemm_bf16_kernel(Produc
     if (p.accumulate)
         each_pair<T>(acc, m0 + row, n0 + column, [&](int64_t m, int64_t n, float* v) {
             if (m >= p.m || n >= p.n) return;
-            v[0] = c[m * p.c_stride + n];
-            if (n + 1 < p.n) v[1] = c[m * p.c_stride + n + 1];
+            const float* from = c + m * p.c_stride + n;
+            if (n + 1 < p.n && wide_c) {
+                const float2 old = *reinterpret_cast<const float2*>(from);
+                v[0] = old.x;
+                v[1] = old.y;
+            } else {
+                v[0] = from[0];
+                if (n + 1 < p.n) v[1] = from[1];
+            }
         });
     if (!AAcross && p.update.rank > 0) make_update<T, BAcross>(p, m0, n0, a_ring, b_ring, row, column, acc);
 

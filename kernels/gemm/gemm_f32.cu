@@ -31,7 +31,7 @@ __device__ __forceinline__ Floats<4> fetch(const Part& p, int64_t line, int64_t 
     const float* from = static_cast<const float*>(p.lines.data);
     int64_t lo = 0;
     if (p.lines.windows != nullptr) {
-        const Window w = p.lines.windows[line];
+        const Window w = load_window(p.lines.windows + line);
         from += w.begin;
         lo = w.lo;
         columns = w.hi;
@@ -132,6 +132,15 @@ __device__ __forceinline__ void chain(const Part& a, const Part& b, int64_t k_en
     }
 }
 
+/// Four neighbours of a vector [N] that every row reads; zeros beyond it.
+__device__ __forceinline__ Floats<4> four_of(const float* v, int64_t column, int64_t n) {
+    if (reinterpret_cast<uintptr_t>(v + column) % 16 == 0 && column + 4 <= n) return Floats<4>::load(v + column);
+    Floats<4> r;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) r.v[j] = column + j < n ? v[column + j] : 0.0f;
+    return r;
+}
+
 /// base + strength * drop(update) for four neighbouring results.
 __device__ __forceinline__ void add_update(const Product& p, int64_t row, int64_t column, const float* update,
                                            Floats<4>& base) {
@@ -142,11 +151,9 @@ __device__ __forceinline__ void add_update(const Product& p, int64_t row, int64_
         for (int j = 0; j < 4; ++j) base.v[j] = __fadd_rn(base.v[j], drop(u.mask, bits[j], update[j]));
         return;
     }
-    const float* r = u.scale.r != nullptr ? u.scale.r + request_of(u.scale, row) * p.n : nullptr;
-    for (int j = 0; j < 4; ++j) {
-        const float strength = r == nullptr ? u.scale.s : column + j < p.n ? r[column + j] : 0.0f;
-        base.v[j] = fmaf(update[j], strength, base.v[j]);
-    }
+    Floats<4> strength{{u.scale.s, u.scale.s, u.scale.s, u.scale.s}};
+    if (u.scale.r != nullptr) strength = four_of(u.scale.r + request_of(u.scale, row) * p.n, column, p.n);
+    for (int j = 0; j < 4; ++j) base.v[j] = fmaf(update[j], strength.v[j], base.v[j]);
 }
 
 template <int WarpRows, int WarpColumns, bool AAcross, bool BAcross, bool WithUpdate>
@@ -196,8 +203,10 @@ __global__ void __launch_bounds__(32 * WarpRows * WarpColumns)
             const int64_t m = m0 + row + i / 4 * 16 + i % 4, n = n0 + column + h * 32;
             if (m >= p.m || n >= p.n) continue;
             Floats<4> v{{acc[i][h * 4], acc[i][h * 4 + 1], acc[i][h * 4 + 2], acc[i][h * 4 + 3]}};
-            if (p.bias != nullptr)
-                for (int j = 0; j < 4; ++j) v.v[j] = __fadd_rn(v.v[j], n + j < p.n ? p.bias[n + j] : 0.0f);
+            if (p.bias != nullptr) {
+                const Floats<4> bias = four_of(p.bias, n, p.n);
+                for (int j = 0; j < 4; ++j) v.v[j] = __fadd_rn(v.v[j], bias.v[j]);
+            }
             for (int j = 0; j < 4; ++j) v.v[j] = __fmul_rn(v.v[j], p.factor);
             if (WithUpdate) add_update(p, m, n, &update[i][h * 4], v);
             float* to = c + m * p.c_stride + n;

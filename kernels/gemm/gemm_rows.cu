@@ -24,7 +24,7 @@ __global__ void rows_pass_kernel(RowsPass p) {
     const float* from = static_cast<const float*>(p.in.data) + row * p.in.stride;
     int64_t lo = 0, hi = p.columns;
     if (p.in.windows != nullptr) {
-        const Window w = p.in.windows[row];
+        const Window w = load_window(p.in.windows + row);
         from = static_cast<const float*>(p.in.data) + w.begin;
         lo = w.lo;
         hi = w.hi;

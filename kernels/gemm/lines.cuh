@@ -19,6 +19,16 @@ static __device__ __forceinline__ TilePlace tile_place(int64_t rows, int64_t col
     return {first + in_group % height, in_group / height, batch};
 }
 
+/// In one access of 16 bytes.
+static __device__ __forceinline__ Window load_window(const Window* p) {
+    const int4 v = *reinterpret_cast<const int4*>(p);
+    Window w;
+    w.begin = static_cast<int64_t>(static_cast<uint32_t>(v.x)) | static_cast<int64_t>(v.y) << 32;
+    w.lo = v.z;
+    w.hi = v.w;
+    return w;
+}
+
 /// Which request a row belongs to: the last border that is not behind it.
 static __device__ __forceinline__ int64_t request_of(const RowScale& s, int64_t row) {
     int64_t low = 0, high = s.requests - 1;

@@ -91,6 +91,20 @@ double agreement(const Op& op, const OpCase& c) {
     return op.name == "log_mel" ? 1e-6 : c.params.flag("bf16") ? c.gradient_tolerance : 2e-6;
 }
 
+/// A weight of blocks with all kinds of q.
+Tensor in_blocks_of(DType dtype, int64_t n, int64_t k) {
+    Tensor w = Tensor::empty({n, k}, dtype);
+    auto* bytes = static_cast<uint8_t*>(w.mutable_raw());
+    const size_t block = static_cast<size_t>(info(dtype).block_bytes);
+    for (size_t i = 0; i < w.bytes(); ++i) bytes[i] = static_cast<uint8_t>((i * 37 + i / 7 * 11) % 251);
+    for (size_t b = 0; b < w.bytes(); b += block) {
+        const f16 d = to_f16(0.01f + 0.001f * static_cast<float>(b / block % 13)), m = to_f16(-0.07f);
+        std::memcpy(bytes + b, &d, 2);
+        if (dtype == DType::q4_1) std::memcpy(bytes + b + 2, &m, 2);
+    }
+    return w;
+}
+
 }  // namespace
 
 TEST_CASE("products on sim agree with float64 and with the CPU, forward and backward") {
@@ -123,7 +137,7 @@ TEST_CASE("products on sim do not depend on the order of threads") {
         if (c.inputs[0].numel() > 2000) return;
         std::vector<double> first;
         for (const uint64_t seed : {0, 1, 2, 3, 12345}) {
-            const SimScope scope(false, seed);
+            const SimScope scope(seed % 2 == 1, seed);
             const std::vector<double> y = op.forward(on_sim(c.inputs), c.params).values();
             if (first.empty()) first = y;
             CHECK(y == first);
@@ -165,15 +179,7 @@ TEST_CASE("weights in blocks are multiplied on sim as if they had been rounded t
                 CAPTURE(which);
                 CAPTURE(k);
                 const int64_t n = 70;
-                Tensor w = Tensor::empty({n, k}, dtype);
-                auto* bytes = static_cast<uint8_t*>(w.mutable_raw());
-                const size_t block = static_cast<size_t>(info(dtype).block_bytes);
-                for (size_t i = 0; i < w.bytes(); ++i) bytes[i] = static_cast<uint8_t>((i * 37 + i / 7 * 11) % 251);
-                for (size_t b = 0; b < w.bytes(); b += block) {
-                    const f16 d = to_f16(0.01f + 0.001f * static_cast<float>(b / block % 13)), m = to_f16(-0.07f);
-                    std::memcpy(bytes + b, &d, 2);
-                    if (dtype == DType::q4_1) std::memcpy(bytes + b + 2, &m, 2);
-                }
+                const Tensor w = in_blocks_of(dtype, n, k);
                 const PackedWeight blocks = PackedWeight::pack(w, DType::bf16, Device::sim),
                                    plain = PackedWeight::pack(w.to(DType::f32), DType::bf16, Device::sim);
                 CHECK(blocks.storage() == dtype);
@@ -234,20 +240,30 @@ TEST_CASE("products on sim refuse tensors of different devices") {
 
 TEST_CASE("products on sim have no bank conflicts, and move whole sectors") {
     const SimScope scope(true, 0);
-    const Tensor x = random({256, 128}).to(Device::sim), w = random({128, 128});
+    const Tensor x = random({256, 256}).to(Device::sim), row = random({1, 256}).to(Device::sim), w = random({256, 256});
     const PackedWeight f32 = PackedWeight::pack(w, DType::f32, Device::sim),
                        bf16 = PackedWeight::pack(w, DType::bf16, Device::sim);
+    Tensor dw = Tensor::zeros({256, 256}, DType::f32, Device::sim);
     const simt::Recording recording;
-    kernels::linear(x, f32);
-    kernels::linear_backward_x(x, f32);
-    kernels::linear(x, bf16);
-    kernels::linear_backward_x(x, bf16);
-    const auto text = recording.table();
-    CAPTURE(text);
-    for (const simt::LaunchReport& l : recording.launches()) {
+    for (const Tensor& left : {x, row})
+        for (const PackedWeight* right : {&f32, &bf16}) {
+            kernels::linear(left, *right);
+            kernels::linear_backward_x(left, *right);
+        }
+    for (const DType products : {DType::f32, DType::bf16}) kernels::matmul_backward_b(x, x, false, dw, products);
+    const size_t plain = recording.launches().size();
+    // Lines of blocks begin anywhere in a sector, and a slice of one is 40 bytes or 68: their sectors are not all whole.
+    for (const DType dtype : {DType::q4_1, DType::q8_0}) {
+        const PackedWeight blocks = PackedWeight::pack(in_blocks_of(dtype, 256, 256), DType::bf16, Device::sim);
+        kernels::linear(x, blocks);
+        kernels::linear(row, blocks);
+        kernels::linear_backward_x(x, blocks);
+    }
+    for (size_t i = 0; i < recording.launches().size(); ++i) {
+        const simt::LaunchReport& l = recording.launches()[i];
+        CAPTURE(i);
         CAPTURE(l.kernel);
         CHECK(l.counters.bank_conflicts() == 0);
-        CHECK(l.counters.sector_ratio() <= 1.05);
+        CHECK(l.counters.sector_ratio() <= (i < plain ? 1.05 : 1.3));
     }
-    MESSAGE(text);
 }

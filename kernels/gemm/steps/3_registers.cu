@@ -1,7 +1,7 @@
 // Step 3: a thread makes 4 x 4 elements of a block's 64 x 64. Eight floats from shared memory now serve 16 fma, and the
 // compiler keeps the sums in registers. a's slice is stored turned, so that a thread's four rows are one load; its lines
-// are four floats longer than they need to be: 16 lanes that write a column of it would meet in one bank otherwise.
-// gemm_f32.cu has 8 x 8, an exact cure of the banks, and brings the next slice while this one is multiplied.
+// are four floats longer than they need to be: 16 lanes that write a column of it would meet in one bank otherwise, and
+// still meet by twos. gemm_f32.cu has 8 x 8, no two lanes in a bank, and brings the next slice while this one is multiplied.
 
 #include "kernels/common/floats.cuh"
 #include "kernels/gemm/steps/steps.h"

@@ -14,7 +14,8 @@ namespace wavllm::kernels {
 namespace {
 
 constexpr int kTile = 64, kDepth = 16, kThreads = 128;
-constexpr int kALine = kDepth + 4, kBLine = kTile + 4;  // longer by 16 bytes: rows of a fragment lie in different banks
+// Longer by 16 bytes, so that the rows of a fragment lie in different banks; the copies still meet by twos in a few.
+constexpr int kALine = kDepth + 4, kBLine = kTile + 4;
 
 __device__ __forceinline__ uint32_t pair_of(float low, float high) {
     return static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(low))) |
