@@ -60,10 +60,13 @@ static __device__ __forceinline__ void store_chunk(uint16_t* to, const float (&x
 template <int PerLine, int Low, int LineBits>
 static __device__ __forceinline__ int shuffled(int at) {
     constexpr int kRest = PerLine >> Low;  // a power of two
-    if (kRest <= 1) return at;
-    const int i = at % 32, low = i & ((1 << Low) - 1), line = i >> Low & ((1 << LineBits) - 1);
-    const int rest = i >> 3 & (kRest - 1), far = (i >> 3) / kRest;
-    return at - i + (line + (far << LineBits)) * PerLine + (rest << Low) + low;
+    if constexpr (kRest <= 1) {
+        return at;
+    } else {
+        const int i = at % 32, low = i & ((1 << Low) - 1), line = i >> Low & ((1 << LineBits) - 1);
+        const int rest = i >> 3 & (kRest - 1), far = (i >> 3) / kRest;
+        return at - i + (line + (far << LineBits)) * PerLine + (rest << Low) + low;
+    }
 }
 
 /// raw to bf16. Between barriers: all of raw is there, and nobody reads the tile.
