@@ -195,12 +195,30 @@ TEST_CASE("weights in blocks are multiplied on sim as if they had been rounded t
     }
 }
 
-TEST_CASE("a large product uses the large tiles and gives the CPU's bits") {
-    const SimScope scope(false, 0);
-    const Tensor a = random({1030, 40}), b = random({40, 1032});
-    CHECK(kernels::matmul(a.to(Device::sim), b.to(Device::sim)).values() == kernels::matmul(a, b).values());
-    CHECK(worst(kernels::matmul(a.to(Device::sim), b.to(Device::sim), false, DType::bf16).values(),
+TEST_CASE("large products use the large tiles and give the same") {
+    const SimScope scope(true, 4);
+    const Tensor a = random({1030, 64}), b = random({64, 1032});
+    const Tensor sa = a.to(Device::sim), sb = b.to(Device::sim);
+    CHECK(kernels::matmul(sa, sb).values() == kernels::matmul(a, b).values());
+    CHECK(worst(kernels::matmul(sa, sb, false, DType::bf16).values(),
                 kernels::matmul(a, b, false, DType::bf16).values()) <= 1e-6);
+    for (const DType products : {DType::f32, DType::bf16}) {
+        Tensor db = Tensor::zeros({64, 1032}), sdb = db.to(Device::sim);
+        const Tensor dc = random({1030, 1032});
+        kernels::matmul_backward_b(dc, a, false, db, products);
+        kernels::matmul_backward_b(dc.to(Device::sim), sa, false, sdb, products);
+        CHECK(worst(sdb.values(), db.values()) <= 1e-6);
+    }
+    for (const DType dtype : {DType::q4_1, DType::q8_0}) {
+        const Tensor w = in_blocks_of(dtype, 1032, 64), back = in_blocks_of(dtype, 64, 1056);
+        const auto in_bf16 = [](const Tensor& t) {
+            return PackedWeight::pack(t.to(DType::f32), DType::bf16, Device::sim);
+        };
+        CHECK(kernels::linear(sa, PackedWeight::pack(w, DType::bf16, Device::sim)).values() ==
+              kernels::linear(sa, in_bf16(w)).values());
+        CHECK(kernels::linear_backward_x(sa, PackedWeight::pack(back, DType::bf16, Device::sim)).values() ==
+              kernels::linear_backward_x(sa, in_bf16(back)).values());
+    }
 }
 
 TEST_CASE("the steps to a fast product all give the same") {
