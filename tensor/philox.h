@@ -9,6 +9,14 @@
 #include <numbers>
 #include <string_view>
 
+// Kernels of devices draw the same numbers from philox_rounds; it is always inlined, since the builds of a .cu file must
+// not share code.
+#ifdef __CUDACC__
+#define WAVLLM_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define WAVLLM_HOST_DEVICE inline __attribute__((always_inline))
+#endif
+
 namespace wavllm {
 
 /// FNV-1a hash of a purpose such as "dropout.layers.3.q_proj"; distinct purposes give independent streams.
@@ -19,15 +27,21 @@ constexpr uint32_t purpose_hash(std::string_view purpose) {
 }
 
 /// The ten rounds of Philox 4x32 on one counter.
-inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, uint32_t k0, uint32_t k1) {
+WAVLLM_HOST_DEVICE void philox_rounds(uint32_t (&c)[4], uint32_t k0, uint32_t k1) {
     for (int round = 0; round < 10; ++round) {
         const uint64_t a = uint64_t{0xD2511F53U} * c[0], b = uint64_t{0xCD9E8D57U} * c[2];
-        c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b),
-             static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
+        c[0] = static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0;
+        c[1] = static_cast<uint32_t>(b);
+        c[2] = static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1;
+        c[3] = static_cast<uint32_t>(a);
         k0 += 0x9E3779B9U;
         k1 += 0xBB67AE85U;
     }
-    return c;
+}
+inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, uint32_t k0, uint32_t k1) {
+    uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
+    philox_rounds(c, k0, k1);
+    return {c[0], c[1], c[2], c[3]};
 }
 
 class Philox {

@@ -1,6 +1,9 @@
 #include "kernels/conv1d/conv1d.h"
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
+#include "kernels/conv1d/conv1d_body.h"
+#include "kernels/gemm/gemm_device.h"
 #include "kernels/linear/linear.h"
 #include "tensor/thread_pool.h"
 
@@ -16,13 +19,18 @@ void swap_last_two(const float* in, int64_t outer, int64_t a, int64_t b, float* 
 }
 
 void expect_weight(const Tensor& w) {
-    kernels::expect("conv1d", "weight", w);
+    kernels::expect("conv1d", "weight", w, DType::f32, w.device());
     if (w.rank() != 3) throw ShapeError("conv1d: weight must be [C_out, C_in, taps], but is {}", w.describe());
 }
 
 Tensor tap_major(const Tensor& w) {
     expect_weight(w);
-    Tensor m = kernels::workspace({w.dim(0), w.dim(2) * w.dim(1)});
+    Tensor m = kernels::workspace({w.dim(0), w.dim(2) * w.dim(1)}, w.device());
+    if (w.device() != Device::cpu) {
+        kernels::on(kernels::conv1d_swap_body, w.device())(w.device_data<float>(), w.dim(0), w.dim(1), w.dim(2),
+                                                           m.mutable_device_data<float>());
+        return m;
+    }
     swap_last_two(w.data<float>(), w.dim(0), w.dim(1), w.dim(2), m.mutable_data<float>());
     return m;
 }
@@ -62,12 +70,15 @@ int64_t longest(std::span<const int64_t> borders) {
     return rows;
 }
 
+void check(const Tensor& x, int64_t n, int64_t k, int64_t taps, const Tensor& bias) {
+    expect("conv1d", "x", x, DType::f32, x.device());
+    if (x.rank() != 2 || x.dim(1) * taps != k)
+        throw ShapeError("conv1d: weight takes {} channels, but x is {} (expected [T, C_in])", k / taps, x.describe());
+    if (bias.defined()) expect("conv1d", "bias", bias, {n}, DType::f32, x.device());
+}
+
 Tensor run(const Tensor& x, const Tensor& borders, const Panels& w, int64_t taps, const Tensor& bias, ConvGeometry g) {
-    expect("conv1d", "x", x);
-    if (x.rank() != 2 || x.dim(1) * taps != w.k)
-        throw ShapeError("conv1d: weight takes {} channels, but x is {} (expected [T, C_in])", w.k / taps,
-                         x.describe());
-    if (bias.defined()) expect("conv1d", "bias", bias, {w.n});
+    check(x, w.n, w.k, taps, bias);
     const auto in = borders_of("conv1d", borders, x.dim(0));
     const Tensor out_borders = conv1d_borders(borders, taps, g);
     const auto out = borders_of("conv1d", out_borders, out_borders.data<int64_t>()[in.size() - 1]);
@@ -84,11 +95,75 @@ Tensor run(const Tensor& x, const Tensor& borders, const Panels& w, int64_t taps
     return y;
 }
 
+/// The plan of a convolution on a device.
+struct DevicePlan {
+    ConvShape shape;
+    int64_t frames;
+    Tensor windows;
+
+    DevicePlan(const Tensor& borders, int64_t rows, int64_t taps, int64_t channels, ConvGeometry g, Device device) {
+        borders_of("conv1d", borders, rows);
+        frames = conv1d_borders(borders, taps, g).data<int64_t>()[borders.numel() - 1];
+        shape = {.borders = borders.mirror(device).device_data<int64_t>(),
+                 .sequences = borders.numel() - 1,
+                 .stride = g.stride,
+                 .padding = g.padding,
+                 .taps = taps,
+                 .channels = channels};
+    }
+    /// A left factor whose rows are windows of x [T, channels].
+    Lines windows_of(const Tensor& x) {
+        windows = workspace({frames, static_cast<int64_t>(sizeof(Window) / sizeof(float))}, x.device());
+        auto* w = static_cast<Window*>(windows.mutable_device_raw());
+        on(conv1d_windows_body, x.device())(shape, frames, w);
+        Lines lines = along(x.device_data<float>(), shape.channels);
+        lines.windows = w;
+        return lines;
+    }
+};
+
+/// weight: of the matrix [N, taps * C_in], along.
+Tensor run_on_device(const Tensor& x, const Tensor& borders, const Lines& weight, int64_t n, int64_t taps,
+                     const Tensor& bias, ConvGeometry g) {
+    const Device device = x.device();
+    const int64_t channels = x.dim(1), k = taps * channels;
+    const DType products = weight.dtype == DType::f32 ? DType::f32 : DType::bf16;
+    DevicePlan plan(borders, x.dim(0), taps, channels, g, device);
+    Tensor y = Tensor::empty({plan.frames, n}, DType::f32, device), memory;
+    Lines left = plan.windows_of(x);
+    if (products == DType::bf16 && channels % 8 == 0) {  // windows of x in bf16 begin on 16 bytes, too
+        const Window* windows = left.windows;
+        left.windows = nullptr;
+        left = rounded(device, left, x.dim(0), channels, memory);
+        left.windows = windows;
+    } else if (products == DType::bf16) {
+        left = rounded(device, left, plan.frames, k, memory);
+    }
+    device_gemm(device,
+                {.m = plan.frames,
+                 .n = n,
+                 .k = k,
+                 .a = left,
+                 .b = weight,
+                 .c = y.mutable_device_data<float>(),
+                 .c_stride = n,
+                 .bias = bias.defined() ? bias.device_data<float>() : nullptr},
+                products);
+    return y;
+}
+
 /// Sums windows back: dx[t] = sum over taps of dcolumns[(t + padding - tap) / stride][tap], taps in order.
 Tensor fold(const Tensor& dcolumns, const Tensor& borders, int64_t taps, int64_t channels, ConvGeometry g) {
     const std::span<const int64_t> in(borders.data<int64_t>(), static_cast<size_t>(borders.numel()));
     const Tensor out_borders = conv1d_borders(borders, taps, g);
     const int64_t* out = out_borders.data<int64_t>();
+    if (const Device device = dcolumns.device(); device != Device::cpu) {
+        const DevicePlan plan(borders, in.back(), taps, channels, g, device);
+        Tensor result = Tensor::empty({in.back(), channels}, DType::f32, device);
+        on(conv1d_fold_body, device)(plan.shape, dcolumns.device_data<float>(), in.back(),
+                                     result.mutable_device_data<float>());
+        return result;
+    }
     Tensor dx = Tensor::zeros({in.back(), channels});
     const float* pc = dcolumns.data<float>();
     float* pdx = dx.mutable_data<float>();
@@ -122,6 +197,13 @@ Tensor conv1d_borders(const Tensor& borders, int64_t taps, ConvGeometry geometry
 
 Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& bias, ConvGeometry geometry) {
     const Tensor matrix = tap_major(w);
+    if (x.device() != Device::cpu) {
+        expect("conv1d", "weight", w, DType::f32, x.device());
+        check(x, matrix.dim(0), matrix.dim(1), w.dim(2), bias);
+        return run_on_device(x, borders, along(matrix.device_data<float>(), matrix.dim(1)), matrix.dim(0), w.dim(2),
+                             bias, geometry);
+    }
+    expect("conv1d", "weight", w);
     Tensor panels = workspace({panel_elements(matrix.dim(1), matrix.dim(0))});
     const Panels packed =
         pack_rows(matrix.data<float>(), matrix.dim(1), matrix.dim(1), matrix.dim(0), panels.mutable_data<float>());
@@ -129,6 +211,13 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Ten
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const Tensor& bias, ConvGeometry geometry) {
+    if (w.weight.device() != x.device())
+        throw Error("conv1d: weight {} is on {}, but x is {}; pack the weight for that device", w.weight.describe(),
+                    name(w.weight.device()), x.describe());
+    if (x.device() != Device::cpu) {
+        check(x, w.weight.out_features(), w.weight.in_features(), w.taps, bias);
+        return run_on_device(x, borders, w.weight.lines(), w.weight.out_features(), w.taps, bias, geometry);
+    }
     return run(x, borders, w.weight.panels(), w.taps, bias, geometry);
 }
 
@@ -142,13 +231,30 @@ Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const PackedCo
 
 void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& borders, ConvGeometry g, Tensor& dw) {
     expect_weight(dw);
-    expect("conv1d backward", "x", x);
-    expect("conv1d backward", "dy", dy);
+    const Device device = x.device();
+    expect("conv1d backward", "x", x, DType::f32, device);
+    expect("conv1d backward", "dy", dy, DType::f32, device);
+    expect("conv1d backward", "dw", dw, DType::f32, device);
     const int64_t n = dw.dim(0), channels = dw.dim(1), taps = dw.dim(2), k = taps * channels;
     const auto in = borders_of("conv1d backward", borders, x.dim(0));
     const Tensor out_borders = conv1d_borders(borders, taps, g);
     const auto out = borders_of("conv1d backward", out_borders, dy.dim(0));
     Tensor sum = tap_major(dw);
+    if (device != Device::cpu) {
+        DevicePlan plan(borders, x.dim(0), taps, channels, g, device);
+        Lines windows = plan.windows_of(x);
+        windows.across = true;
+        device_gemm(device, {.m = n,
+                             .n = k,
+                             .k = plan.frames,
+                             .a = across(dy.device_data<float>(), n),
+                             .b = windows,
+                             .c = sum.mutable_device_data<float>(),
+                             .c_stride = k,
+                             .accumulate = true});
+        return on(conv1d_swap_body, device)(sum.device_data<float>(), n, taps, channels,
+                                            dw.mutable_device_data<float>());
+    }
     const int64_t rows = longest(out);
     Tensor padded = workspace({longest(in) + 2 * g.padding, channels});
     Tensor left = workspace({n, rows}), panels = workspace({panel_elements(rows, k)});

@@ -3,7 +3,9 @@
 #include <array>
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
 #include "kernels/gemm/gemm_blocks.h"
+#include "kernels/gemm/gemm_device.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -23,15 +25,80 @@ Tensor run(const Tensor& x, const Panels& w, const Weight& weight, const Tensor&
     return y;
 }
 
+/// The same on x's device. rows: of the weight, along.
+template <class Weight>
+Tensor run_on_device(const Tensor& x, const Lines& rows, int64_t n, int64_t k, DType products, const Weight& weight,
+                     const Tensor& bias) {
+    const Device device = x.device();
+    expect("linear", "x", x, DType::f32, device);
+    if (x.shape().last() != k)
+        throw ShapeError("linear: weight {} takes {} features, but x is {}", weight.describe(), k, x.describe());
+    if (bias.defined()) expect("linear", "bias", bias, {n}, DType::f32, device);
+    Tensor y = Tensor::empty(x.shape().with(-1, n), DType::f32, device);
+    device_gemm(device,
+                {.m = x.rows(),
+                 .n = n,
+                 .k = k,
+                 .a = along(x.device_data<float>(), k),
+                 .b = rows,
+                 .c = y.mutable_device_data<float>(),
+                 .c_stride = n,
+                 .bias = bias.defined() ? bias.device_data<float>() : nullptr},
+                products);
+    return y;
+}
+
+/// w in f32 on its device: itself, or widened into workspace.
+Tensor in_f32(const Tensor& w) {
+    if (w.dtype() == DType::f32) return w;
+    if (!info(w.dtype()).floating || w.dtype() == DType::f64)
+        throw DTypeError("linear: weight must be f32, bf16, f16, q4_1 or q8_0 on {}, but is {}", name(w.device()),
+                         w.describe());
+    Tensor f = workspace(w.shape(), w.device());
+    on(widen_body, w.device())(w.dtype(), w.device_raw(), f.mutable_device_data<float>(), w.numel());
+    return f;
+}
+
+void expect_device(const PackedWeight& w, const Tensor& x, std::string_view argument) {
+    if (w.device() == x.device()) return;
+    throw Error("linear: weight {} is on {}, but {} is {}; pack the weight for that device", w.describe(),
+                name(w.device()), argument, x.describe());
+}
+
+Tensor backward_x_on_device(const Tensor& dy, Lines rows, int64_t n, int64_t k, DType products) {
+    const Device device = dy.device();
+    expect("linear backward", "dy", dy, DType::f32, device);
+    Tensor dx = Tensor::empty(dy.shape().with(-1, k), DType::f32, device);
+    rows.across = true;
+    device_gemm(device,
+                {.m = dy.rows(),
+                 .n = k,
+                 .k = n,
+                 .a = along(dy.device_data<float>(), n),
+                 .b = rows,
+                 .c = dx.mutable_device_data<float>(),
+                 .c_stride = k},
+                products);
+    return dx;
+}
+
 }  // namespace
 
 Tensor linear(const Tensor& x, const PackedWeight& w, const Tensor& bias) {
+    expect_device(w, x, "x");
+    if (x.device() != Device::cpu)
+        return run_on_device(x, w.lines(), w.out_features(), w.in_features(), w.dtype(), w, bias);
     return run(x, w.panels(), w, bias);
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
     if (w.rank() != 2 || !w.contiguous())
         throw ShapeError("linear: weight must be a contiguous [N, K], but is {}", w.describe());
+    if (x.device() != Device::cpu) {
+        expect("linear", "weight", w, w.dtype(), x.device());
+        const Tensor f = in_f32(w);
+        return run_on_device(x, along(f.device_data<float>(), w.dim(1)), w.dim(0), w.dim(1), DType::f32, w, bias);
+    }
     Tensor panels = workspace({panel_elements(w.dim(1), w.dim(0))});
     const Panels packed =
         w.dtype() == DType::f32
@@ -41,12 +108,12 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
 }
 
 void linear_together(const Tensor& x, std::span<const PackedWeight* const> w, std::span<Tensor> y) {
-    expect("linear", "x", x);
+    expect("linear", "x", x, DType::f32, x.device());
     constexpr size_t kMost = 8;
     if (w.empty() || w.size() > kMost || y.size() != w.size())
         throw ShapeError("linear: {} weights and {} results; at most {}, and as many of both", w.size(), y.size(),
                          kMost);
-    bool together = x.rows() <= kBlockTileRows;
+    bool together = x.rows() <= kBlockTileRows && x.device() == Device::cpu;
     for (const PackedWeight* p : w)
         together = together && in_blocks(p->storage()) && p->in_features() == x.shape().last();
     if (together) {
@@ -63,6 +130,9 @@ void linear_together(const Tensor& x, std::span<const PackedWeight* const> w, st
 }
 
 Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {
+    expect_device(w, dy, "dy");
+    if (dy.device() != Device::cpu)
+        return backward_x_on_device(dy, w.lines(), w.out_features(), w.in_features(), w.dtype());
     expect("linear backward", "dy", dy);
     Tensor dx = Tensor::empty(dy.shape().with(-1, w.in_features()));
     gemm_transposed(dy.rows(), dy.data<float>(), w.out_features(), w.panels(), dx.mutable_data<float>(),
@@ -71,6 +141,11 @@ Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {
 }
 
 Tensor linear_backward_x(const Tensor& dy, const Tensor& w) {
+    if (dy.device() != Device::cpu) {
+        expect("linear backward", "weight", w, w.dtype(), dy.device());
+        const Tensor f = in_f32(w);
+        return backward_x_on_device(dy, along(f.device_data<float>(), w.dim(1)), w.dim(0), w.dim(1), DType::f32);
+    }
     expect("linear backward", "dy", dy);
     if (w.dtype() != DType::f32) return linear_backward_x(dy, w.to(DType::f32));
     const int64_t n = w.dim(0), k = w.dim(1);
@@ -82,10 +157,20 @@ Tensor linear_backward_x(const Tensor& dy, const Tensor& w) {
 
 void linear_backward_w(const Tensor& dy, const Tensor& x, Tensor& dw) {
     const int64_t rows = x.rows(), n = dy.shape().last(), k = x.shape().last();
-    expect("linear backward", "dy", dy);
-    expect("linear backward", "x", x);
-    expect("linear backward", "dw", dw, {n, k});
+    const Device device = x.device();
+    expect("linear backward", "dy", dy, DType::f32, device);
+    expect("linear backward", "x", x, DType::f32, device);
+    expect("linear backward", "dw", dw, {n, k}, DType::f32, device);
     if (rows == 0) return;
+    if (device != Device::cpu)
+        return device_gemm(device, {.m = n,
+                                    .n = k,
+                                    .k = rows,
+                                    .a = across(dy.device_data<float>(), n),
+                                    .b = across(x.device_data<float>(), k),
+                                    .c = dw.mutable_device_data<float>(),
+                                    .c_stride = k,
+                                    .accumulate = true});
     Tensor left = workspace({n, rows}), panels = workspace({panel_elements(rows, k)});
     transpose(dy.data<float>(), rows, n, left.mutable_data<float>());
     gemm(n, left.data<float>(), rows, pack_columns(x.data<float>(), k, rows, k, panels.mutable_data<float>()),
@@ -94,7 +179,11 @@ void linear_backward_w(const Tensor& dy, const Tensor& x, Tensor& dw) {
 
 void linear_backward_bias(const Tensor& dy, Tensor& db) {
     const int64_t n = dy.shape().last(), rows = dy.rows();
-    expect("linear backward", "db", db, {n});
+    const Device device = dy.device();
+    expect("linear backward", "db", db, {n}, DType::f32, device);
+    if (device != Device::cpu)
+        return on(column_sums_body, device)(dy.device_data<float>(), nullptr, nullptr, 1, rows, n,
+                                            db.mutable_device_data<float>());
     const float* pdy = dy.data<float>();
     float* p = db.mutable_data<float>();
     parallel_for(n, 64, [&](int64_t begin, int64_t end) {

@@ -9,7 +9,8 @@ namespace wavllm::kernels {
 /// x: [..., K] f32 contiguous; w: [N, K], packed (frozen) or a tensor of any floating dtype (block formats are
 /// dequantised on the way in each call: pack what is used often); bias: [N] f32 or undefined; y: [..., N] f32. Throws
 /// ShapeError if the sizes do not fit. Every y is one chain of fused multiply-adds over k. With a weight packed in bf16, x
-/// (and dy in linear_backward_x) is rounded to bf16 too, see kernels/gemm/gemm_bf16.h.
+/// (and dy in linear_backward_x) is rounded to bf16 too, see kernels/gemm/gemm_bf16.h. All on one device; on those with CUDA
+/// bodies a step of the chain in bf16 is a 16-deep product of the tensor cores (kernels/gemm/gemm_body.h).
 Tensor linear(const Tensor& x, const PackedWeight& w, const Tensor& bias = {});
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {});
 

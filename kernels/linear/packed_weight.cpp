@@ -1,6 +1,10 @@
 #include "kernels/linear/packed_weight.h"
 
+#include <cstring>
+
+#include "kernels/common/check.h"
 #include "kernels/gemm/gemm_blocks.h"
+#include "tensor/thread_pool.h"
 
 namespace wavllm {
 
@@ -12,13 +16,54 @@ DType frozen_dtype(std::string_view dtype) {
 }
 
 PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype) {
+    return pack(w, panel_dtype, w.device());
+}
+
+/// Rows of f32 or bf16 on a device, zeros up to a multiple of 16 bytes.
+void PackedWeight::lay_rows(const Tensor& w, DType dtype, Device device) {
+    const Tensor source = w.to(Device::cpu);
+    const int64_t stride = dtype == DType::bf16 ? kernels::bf16_line(in_) : (in_ + 3) / 4 * 4;
+    Tensor rows = Tensor::zeros({out_, stride}, dtype);
+    const auto* from = static_cast<const char*>(source.raw());
+    const size_t row_bytes = bytes_for(source.dtype(), static_cast<size_t>(in_));
+    char* to = static_cast<char*>(rows.mutable_raw());
+    const size_t stride_bytes = bytes_for(dtype, static_cast<size_t>(stride));
+    const int64_t chunk = kernels::row_chunk(in_);
+    Tensor scratch = kernels::workspace({(out_ + chunk - 1) / chunk, in_});
+    float* floats = scratch.mutable_data<float>();
+    parallel_for(out_, chunk, [&](int64_t begin, int64_t end) {
+        float* f = floats + begin / chunk * in_;
+        for (int64_t n = begin; n < end; ++n) {
+            char* row = to + static_cast<size_t>(n) * stride_bytes;
+            dequantize(source.dtype(), from + static_cast<size_t>(n) * row_bytes, f, static_cast<size_t>(in_));
+            if (dtype == DType::bf16)
+                for (int64_t k = 0; k < in_; ++k) reinterpret_cast<bf16*>(row)[k] = to_bf16(f[k]);
+            else
+                std::memcpy(row, f, static_cast<size_t>(in_) * sizeof(float));
+        }
+    });
+    panels_ = rows.to(device);
+}
+
+PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device device) {
     if (!w.defined() || w.rank() != 2 || !w.contiguous() || !info(w.dtype()).floating)
         throw ShapeError("pack: a weight must be a contiguous matrix [out, in] of real numbers, but this is {}",
                          w.describe());
+    if (device == Device::cpu && w.device() != Device::cpu) return pack(w.to(device), panel_dtype, device);
     PackedWeight p;
     p.out_ = w.dim(0);
     p.in_ = w.dim(1);
     PurposeScope scope(Purpose::weights);
+    if (device != Device::cpu) {
+        if (panel_dtype != DType::f32 && panel_dtype != DType::bf16)
+            throw DTypeError("pack: panels of {} are not supported; use f32 or bf16", name(panel_dtype));
+        if (kernels::in_blocks(w.dtype()) && panel_dtype == DType::bf16)
+            p.panels_ = w.detach().to(device);
+        else
+            p.lay_rows(w, panel_dtype, device);
+        if (!w.label().empty()) p.panels_.set_label(w.label());
+        return p;
+    }
     const bool blocks = panel_dtype == DType::bf16 && kernels::bf16_products() &&
                         kernels::fits_block_panels(w.dtype(), w.raw(), p.in_, p.out_);
     if (blocks) panel_dtype = w.dtype();
@@ -34,6 +79,16 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype) {
 Tensor PackedWeight::unpack() const {
     Tensor w = Tensor::empty({out_, in_});
     float* out = w.mutable_data<float>();
+    if (device() != Device::cpu) {
+        const std::vector<double> rows = panels_.values();
+        for (int64_t n = 0; n < out_; ++n)
+            for (int64_t k = 0; k < in_; ++k)  // blocks are rounded to bf16 where they are multiplied
+                out[n * in_ + k] =
+                    dtype() == DType::bf16
+                        ? to_f32(to_bf16(static_cast<float>(rows[static_cast<size_t>(n * panels_.dim(1) + k)])))
+                        : static_cast<float>(rows[static_cast<size_t>(n * panels_.dim(1) + k)]);
+        return w;
+    }
     std::vector<double> panels;
     if (kernels::in_blocks(storage())) {
         const Tensor pairs = Tensor::empty({kernels::panel_elements(in_, out_, DType::bf16)}, DType::bf16);
@@ -58,8 +113,9 @@ Tensor PackedWeight::unpack() const {
 
 std::string PackedWeight::describe() const {
     if (!defined()) return "an undefined packed weight";
-    return fmt::format("{}[{}, {}] packed {}", panels_.label().empty() ? "" : fmt::format("\"{}\" ", panels_.label()),
-                       out_, in_, name(storage()));
+    return fmt::format("{}[{}, {}] packed {}{}", panels_.label().empty() ? "" : fmt::format("\"{}\" ", panels_.label()),
+                       out_, in_, name(storage()),
+                       device() == Device::cpu ? "" : fmt::format(" on {}", wavllm::name(device())));
 }
 
 }  // namespace wavllm

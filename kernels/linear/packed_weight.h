@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/gemm_body.h"
 
 namespace wavllm {
 
@@ -17,10 +18,17 @@ public:
     /// rounded to 8 bits of precision, sums stay in f32). A weight in q4_1 or q8_0 asked for in bf16 stays in its
     /// blocks where that pays (the CPU multiplies bf16) and every value allows it: the same results to the bit, less
     /// memory. Keeps w's label for error messages.
+    ///
+    /// On a device other than the CPU it lies as rows that begin on 16 bytes, in f32 or bf16; blocks asked for in bf16 stay
+    /// as the file has them, whatever their values. By default that is the device of w.
     static PackedWeight pack(const Tensor& w, DType panel_dtype = DType::f32);
+    static PackedWeight pack(const Tensor& w, DType panel_dtype, Device device);
 
     bool defined() const {
         return panels_.defined();
+    }
+    Device device() const {
+        return panels_.device();
     }
     int64_t in_features() const {
         return in_;
@@ -42,11 +50,17 @@ public:
     kernels::Panels panels() const {
         return {panels_.raw(), panels_.dtype(), in_, out_};
     }
-    /// The weight again, [out, in] f32 (as rounded by packing).
+    /// On a device other than the CPU: the rows, along.
+    kernels::Lines lines() const {
+        return {.data = panels_.device_raw(), .dtype = panels_.dtype(), .stride = panels_.dim(1)};
+    }
+    /// The weight again, [out, in] f32 on the CPU (as rounded by packing).
     Tensor unpack() const;
     std::string describe() const;
 
 private:
+    void lay_rows(const Tensor& w, DType dtype, Device device);
+
     Tensor panels_;
     int64_t in_ = 0, out_ = 0;
 };

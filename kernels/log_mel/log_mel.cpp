@@ -6,7 +6,9 @@
 #include <numbers>
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
+#include "kernels/log_mel/log_mel_body.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -154,29 +156,67 @@ constexpr int64_t kMaxMels = 256;
 constexpr float kFloor = -10;  // log10 of the smallest power, 1e-10
 constexpr float kRange = 8;    // powers of ten below the loudest that are kept
 
+/// The constants as the CUDA body reads them: the window, then cosines and sines with the frequencies side by side.
+const Tensor& device_constants() {
+    static const Tensor t = [] {
+        constexpr int64_t kTable = kMelBins * kMelTableFrequencies;
+        Tensor all = Tensor::zeros({kMelFft + 2 * kTable}, DType::f64);
+        double* p = all.mutable_data<double>();
+        const Constants& c = constants();
+        std::copy(c.window, c.window + kMelFft, p);
+        for (int64_t n = 0; n <= kHalf; ++n)
+            for (int64_t f = 0; f <= kQuarter; ++f) {
+                const int64_t at = kMelFft + n * kMelTableFrequencies + f;
+                p[at] = n % 2 ? c.cos_odd[f][n / 2] : c.cos_even[f][n / 2];
+                p[at + kTable] = n % 2 ? c.sin_odd[f][n / 2] : c.sin_even[f][n / 2];
+            }
+        return all;
+    }();
+    return t;
+}
+
 }  // namespace
 
 Tensor log_mel(const Tensor& samples, const Tensor& mel_filters, int64_t frames) {
-    expect("log_mel", "samples", samples);
-    expect("log_mel", "mel_filters", mel_filters);
+    const Device device = samples.device();
+    expect("log_mel", "samples", samples, DType::f32, device);
+    expect("log_mel", "mel_filters", mel_filters, DType::f32, device);
     const int64_t n = samples.numel(), mels = mel_filters.shape()[0];
-    expect("log_mel", "mel_filters", mel_filters, {mels, kMelBins});
+    expect("log_mel", "mel_filters", mel_filters, {mels, kMelBins}, DType::f32, device);
     if (mels > kMaxMels) throw ShapeError("log_mel: {} filters; at most {}", mels, kMaxMels);
-    const Signal signal{samples.data<float>(), n, std::max(n, frames * kMelHop)};
+    const Signal signal{samples.device_data<float>(), n, std::max(n, frames * kMelHop)};
     if (frames < 1 || n / kMelHop > frames)
         throw ShapeError("log_mel: {} samples do not fit {} frames of {}; cut the clip into chunks", n, frames,
                          kMelHop);
     if (signal.length <= kHalf)
         throw ShapeError("log_mel: a signal of {} samples cannot be mirrored over {}; ask for at least 2 frames",
                          signal.length, kHalf);
+    // Frames that see nothing but padding: their power is exactly 0. (The mirrored end may bring samples back.)
+    const int64_t silent = n + kHalf < signal.length - kHalf ? (n + kHalf + kMelHop - 1) / kMelHop : frames;
+    if (device != Device::cpu) {
+        Tensor result = Tensor::empty({frames, mels}, DType::f32, device);
+        Tensor loudest = workspace({1 + (frames + kMelFramesTogether - 1) / kMelFramesTogether}, device);
+        const double* c = device_constants().mirror(device).device_data<double>();
+        on(log_mel_body, device)({.samples = signal.p,
+                                  .n = n,
+                                  .length = signal.length,
+                                  .frames = frames,
+                                  .silent = silent,
+                                  .window = c,
+                                  .cosine = c + kMelFft,
+                                  .sine = c + kMelFft + kMelBins * kMelTableFrequencies,
+                                  .filters = mel_filters.device_data<float>(),
+                                  .mels = mels,
+                                  .loudest = loudest.mutable_device_data<float>(),
+                                  .y = result.mutable_device_data<float>()});
+        return result;
+    }
     const float* filters = mel_filters.data<float>();
     Band bands[kMaxMels];
     for (int64_t m = 0; m < mels; ++m) bands[m] = band_of(filters + m * kMelBins);
 
     Tensor y = Tensor::empty({frames, mels});
     float* py = y.mutable_data<float>();
-    // Frames that see nothing but padding: their power is exactly 0. (The mirrored end may bring samples back.)
-    const int64_t silent = n + kHalf < signal.length - kHalf ? (n + kHalf + kMelHop - 1) / kMelHop : frames;
     parallel_for(frames, kFrames, [&](int64_t begin, int64_t end) {
         if (begin >= silent) return std::fill(py + begin * mels, py + end * mels, kFloor);
         Folded folded;

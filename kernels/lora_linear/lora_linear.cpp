@@ -3,6 +3,7 @@
 #include "kernels/common/check.h"
 #include "kernels/linear/linear.h"
 #include "kernels/lora_linear/lora_bf16.h"
+#include "kernels/lora_linear/lora_device.h"
 #include "kernels/segment_scale/segment_scale.h"
 #include "tensor/thread_pool.h"
 
@@ -65,15 +66,20 @@ void scale_in_place(Tensor& t, float s) {
 }
 
 void check(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b, const LoraScale& scale) {
-    expect("lora_linear", "x", x);
+    const Device device = x.device();
+    expect("lora_linear", "x", x, DType::f32, device);
+    if (w.device() != device)
+        throw Error("lora_linear: weight {} is on {}, but x is {}; pack the weight for that device", w.describe(),
+                    name(w.device()), x.describe());
     if (x.rank() != 2 || x.dim(1) != w.in_features())
         throw ShapeError("lora_linear: weight {} takes {} features, but x is {}", w.describe(), w.in_features(),
                          x.describe());
-    expect("lora_linear", "lora_a", a);
+    expect("lora_linear", "lora_a", a, DType::f32, device);
     if (a.rank() != 2 || a.dim(0) != w.in_features())
         throw ShapeError("lora_linear: lora_a must be [{}, rank], but is {}", w.in_features(), a.describe());
-    expect("lora_linear", "lora_b", b, {a.dim(1), w.out_features()});
-    if (scale.r.defined()) expect("lora_linear", "r", scale.r, {scale.borders.numel() - 1, w.out_features()});
+    expect("lora_linear", "lora_b", b, {a.dim(1), w.out_features()}, DType::f32, device);
+    if (!scale.r.defined()) return;
+    expect("lora_linear", "r", scale.r, {scale.borders.numel() - 1, w.out_features()}, DType::f32, device);
 }
 
 }  // namespace
@@ -82,6 +88,7 @@ LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a,
                         const LoraScale& scale, const DropoutKey* drop) {
     check(x, w, a, b, scale);
     if (drops(drop)) expect_dropout_key("lora_linear", *drop, x.rows(), x.dim(1));
+    if (x.device() != Device::cpu) return lora_linear_device(x, w, a, b, scale, drop);
     if (w.dtype() == DType::bf16) return lora_linear_bf16(x, w, a, b, scale, drop);
     LoraForward result;
     result.u = product(dropped(x, drop), a);
@@ -93,7 +100,8 @@ LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a,
 void lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& u, const PackedWeight& w, const Tensor& a,
                           const Tensor& b, const LoraScale& scale, const DropoutKey* drop, const LoraGradients& out) {
     check(x, w, a, b, scale);
-    expect("lora_linear backward", "dy", dy, {x.dim(0), w.out_features()});
+    expect("lora_linear backward", "dy", dy, {x.dim(0), w.out_features()}, DType::f32, x.device());
+    if (x.device() != Device::cpu) return lora_linear_backward_device(dy, x, u, w, a, b, scale, drop, out);
     if (w.dtype() == DType::bf16) return lora_linear_backward_bf16(dy, x, u, w, a, b, scale, drop, out);
     const int64_t k = a.dim(0), rank = a.dim(1), n = b.dim(1), rows = x.dim(0);
     if (out.dr) segment_scale_backward_r(dy, product(u, b), scale.borders, *out.dr);

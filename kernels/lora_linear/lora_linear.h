@@ -23,7 +23,8 @@ struct LoraForward {
 /// x: [T, K]; w: [N, K] frozen; a: [K, rank]; b: [rank, N]; y: [T, N]. Dropout acts on the LoRA branch only
 /// (drop == nullptr or p = 0: none). The rank-wide product is added to y in the same pass that computes it; neither
 /// B's product nor the masked x is kept. With a weight packed in bf16 every product, those for the gradients too, takes
-/// factors rounded to bf16 and sums in f32 (kernels/gemm/gemm_bf16.h); u is rounded on its way into uB.
+/// factors rounded to bf16 and sums in f32 (kernels/gemm/gemm_bf16.h); u is rounded on its way into uB. Tensors and w on one
+/// device, borders and row_keys on the CPU; on the tensor cores the chain of y begins with the scaled update.
 LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b,
                         const LoraScale& scale, const DropoutKey* drop);
 

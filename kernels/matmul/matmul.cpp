@@ -2,6 +2,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/gemm/gemm_bf16.h"
+#include "kernels/gemm/gemm_device.h"
 #include "kernels/linear/linear.h"
 
 namespace wavllm::kernels {
@@ -13,8 +14,8 @@ struct Sizes {
 };
 
 Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_b) {
-    expect("matmul", "a", a);
-    expect("matmul", "b", b);
+    expect("matmul", "a", a, DType::f32, a.device());
+    expect("matmul", "b", b, DType::f32, a.device());
     bool good = a.rank() >= 2 && a.rank() == b.rank() && a.dim(-1) == b.dim(transpose_b ? -1 : -2);
     for (int i = 0; good && i < a.rank() - 2; ++i) good = a.dim(i) == b.dim(i);
     if (!good)
@@ -29,7 +30,20 @@ Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_b) {
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b, DType products) {
     const auto [batch, m, k, n] = sizes_of(a, b, transpose_b);
     const bool in_bf16 = products == DType::bf16;
-    Tensor c = Tensor::empty(a.shape().with(-1, n));
+    const Device device = a.device();
+    Tensor c = Tensor::empty(a.shape().with(-1, n), DType::f32, device);
+    if (device != Device::cpu) {
+        Product p{.m = m, .n = n, .k = k, .batch = batch};
+        p.a = along(a.device_data<float>(), k);
+        p.b = transpose_b ? along(b.device_data<float>(), k) : across(b.device_data<float>(), n);
+        p.a.batch_stride = m * k;
+        p.b.batch_stride = k * n;
+        p.c = c.mutable_device_data<float>();
+        p.c_stride = n;
+        p.c_batch_stride = m * n;
+        device_gemm(device, p, products);
+        return c;
+    }
     Tensor panels = in_bf16 ? bf16_panel_workspace(k, n) : workspace({panel_elements(k, n)});
     const float *pa = a.data<float>(), *pb = b.data<float>();
     float *pc = c.mutable_data<float>(), *pp = panels.mutable_data<float>();
@@ -49,12 +63,24 @@ Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b, DT
 }
 
 void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db, DType products) {
-    expect("matmul backward", "dc", dc);
-    expect("matmul backward", "db", db);
+    const Device device = a.device();
+    expect("matmul backward", "dc", dc, DType::f32, device);
+    expect("matmul backward", "db", db, DType::f32, device);
     const int64_t m = a.dim(-2), k = a.dim(-1), n = dc.dim(-1), batch = m * k > 0 ? a.numel() / (m * k) : 0;
     // db = left^T right: [K, N] = a^T dc, or transposed [N, K] = dc^T a
     const Tensor &left = transpose_b ? dc : a, &right = transpose_b ? a : dc;
     const int64_t rows = left.dim(-1), columns = right.dim(-1);
+    if (device != Device::cpu) {
+        Product p{.m = rows, .n = columns, .k = m, .batch = batch, .accumulate = true};
+        p.a = across(left.device_data<float>(), rows);
+        p.b = across(right.device_data<float>(), columns);
+        p.a.batch_stride = m * rows;
+        p.b.batch_stride = m * columns;
+        p.c = db.mutable_device_data<float>();
+        p.c_stride = columns;
+        p.c_batch_stride = rows * columns;
+        return device_gemm(device, p, products);
+    }
     if (products == DType::bf16) {
         for (int64_t i = 0; i < batch; ++i)
             add_transposed_product_bf16(m, left.data<float>() + i * m * rows, rows,
