@@ -103,7 +103,10 @@ void Backward::add(int input, Tensor gradient) {
     if (t_check_finite && !kernels::all_finite(gradient))
         throw TrainingError("{} backward: the gradient of input {}{} is the first value that is not finite", op_, input,
                             slot.label.empty() ? "" : fmt::format(" (\"{}\")", slot.label));
-    if (slot.leaf) {
+    if (slot.leaf && !slot.grad.defined() && gradient.device() != Device::cpu) {
+        slot.arrived = true;
+        slot.grad = std::move(gradient);
+    } else if (slot.leaf) {
         kernels::add_(accumulate(input), gradient);
     } else if (!slot.grad.defined()) {
         slot.grad = std::move(gradient);
