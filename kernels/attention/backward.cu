@@ -1,22 +1,12 @@
 // Backward of attention in f32, without atomics: one kernel has a tile of queries and walks over the keys (dq), the other a
 // tile of keys and walks over the heads that share them and their queries (dk, dv). Each recomputes the probabilities.
 
+#include "kernels/attention/delta.cuh"
 #include "kernels/attention/tile.cuh"
-#include "kernels/common/reduce.cuh"
 
 namespace wavllm::kernels {
 
 namespace {
-
-/// delta = dy . y of every row and head: a warp each.
-__global__ void delta_kernel(const float* dy, const float* y, float* delta, int64_t count, int dh) {
-    const int64_t at = blockIdx.x * int64_t{8} + threadIdx.x / 32;
-    if (at >= count) return;
-    float sum = 0;
-    for (int d = threadIdx.x % 32; d < dh; d += 32) sum = fmaf(dy[at * dh + d], y[at * dh + d], sum);
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) delta[at] = sum;
-}
 
 template <class Tile>
 constexpr size_t dq_shared() {  // q, dy, k, v, ds
@@ -176,11 +166,7 @@ void backward_with(const DeviceAttention& a, const DeviceAttentionGradients& g) 
 }
 
 void backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {
-    const int64_t count = g.q_rows * a.heads;
-    if (count > 0)
-        launch(delta_kernel,
-               {.grid = dim3(static_cast<unsigned>((count + 7) / 8)), .block = 256, .name = "attention delta"}, g.dy,
-               g.y, g.delta, count, a.dh);
+    row_deltas(a, g);
     if (a.dh <= 64)
         backward_with<AttentionTile<64, 64, 32>>(a, g);
     else if (a.dh <= 128)

@@ -39,9 +39,9 @@ DeviceAttention describe(const Tensor& q, const Tensor& k, const Tensor& v, cons
 /// Room for heads rounded to bf16.
 struct Packed {
     Packed(const DeviceAttention& a, int64_t q_rows, int64_t k_rows, bool backward, Device device) {
-        const auto room = [&](int64_t rows, int64_t heads) {
+        const auto room = [&](int64_t rows, int64_t count) {
             PurposeScope scope(Purpose::workspace);
-            return Tensor::empty({rows, heads, packed_head_width(a.dh)}, DType::bf16, device);
+            return Tensor::empty({rows, count, packed_head_width(a.dh)}, DType::bf16, device);
         };
         q = room(q_rows, a.heads);
         k = room(k_rows, a.kv_heads);
