@@ -17,7 +17,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     attention_bf16_kernel(DeviceAttention a, PackedHeads packed, int64_t tiles, float* y, float* log_sum_exp) {
     constexpr int kColumns = Tile::Cols / 8;
     WAVLLM_DYNAMIC_SHARED(__nv_bfloat16, shared);
-    __nv_bfloat16 *q = shared, *keys_of[2] = {q + Tile::kHead * Tile::Rows, q + Tile::kHead * (Tile::Rows + 2 * Tile::Cols)};
+    __nv_bfloat16 *q = shared,
+                  *keys_of[2] = {q + Tile::kHead * Tile::Rows, q + Tile::kHead * (Tile::Rows + 2 * Tile::Cols)};
     const auto item = AttentionItem::of(blockIdx.x, a.heads, tiles);
     const auto sequence = AttentionSequence::of(a, item.sequence);
     const int64_t first = (tiles - 1 - item.tile) * Tile::Rows;
@@ -90,8 +91,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         const int64_t i = Tile::first_row() + g + 8 * half, at = (row0 + i) * a.heads + item.head;
         if (i >= rows) continue;
         const bool any = sequence.visible(first + i) > 0;
-        if (t == 0 && Tile::first_element() == 0)
-            log_sum_exp[at] = any ? maximum[half] + log2f(sum) : -INFINITY;
+        if (t == 0 && Tile::first_element() == 0) log_sum_exp[at] = any ? maximum[half] + log2f(sum) : -INFINITY;
         store_tensor_row<Tile>(y + at * a.dh, o, half, a.dh, any ? 1.0f / sum : 0.0f);
     }
 }

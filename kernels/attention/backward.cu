@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
 template <class Tile>
 constexpr size_t dkv_shared() {  // k, v, q, dy, p, ds, log-sum-exp, delta
-    return sizeof(float) * (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + 2 * Tile::kScores * Tile::Rows +
-                            2 * Tile::Cols);
+    return sizeof(float) *
+           (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + 2 * Tile::kScores * Tile::Rows + 2 * Tile::Cols);
 }
 
 /// Rows are keys here, columns are queries.
@@ -103,8 +103,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     set_zero<Tile>(dv);
     for (int64_t head = item.head * group; head < (item.head + 1) * group; ++head)
         for (int64_t i = sequence.first_query(j); i < sequence.queries; i += Tile::Cols) {
-            const int64_t queries = min(static_cast<int64_t>(Tile::Cols), sequence.queries - i),
-                          row = sequence.q0 + i;
+            const int64_t queries = min(static_cast<int64_t>(Tile::Cols), sequence.queries - i), row = sequence.q0 + i;
             __syncthreads();
             load_heads<Tile, Tile::Cols>(q, a.q.p + row * a.q.row + head * a.q.head, a.q.row, queries, a.dh,
                                          a.scale * kAttentionLog2E, q_vectors);

@@ -100,7 +100,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     const int64_t row0 = sequence.k0 + j, group = a.heads / a.kv_heads, first = sequence.first_query(j);
     const int64_t q_stride = a.heads * Tile::Dh, k_stride = a.kv_heads * Tile::Dh;
     // All heads of the group after one another, of each the blocks of queries that see something.
-    const int64_t blocks = max((sequence.queries - first + Tile::Cols - 1) / Tile::Cols, int64_t{0}), all = group * blocks;
+    const int64_t blocks = max((sequence.queries - first + Tile::Cols - 1) / Tile::Cols, int64_t{0}),
+                  all = group * blocks;
     const auto fetch = [&](int64_t n) {
         const int64_t head = item.head * group + n / blocks, i = first + n % blocks * Tile::Cols,
                       queries = sequence.queries - i, row = sequence.q0 + i;

@@ -119,35 +119,35 @@ static __device__ __forceinline__ void store_tensor_row(float* to, const float (
     }
 }
 
-/// to[row, head, :] = round(factor * x[row, head, :]), zeros behind dh. A thread makes 16 bytes of the result.
+/// to[row, head, :] = round(factor * x[row, head, :]), zeros behind dh. A thread makes four elements: its neighbours' loads
+/// and stores then lie side by side.
 static __global__ void pack_heads_kernel(DeviceHeads x, int64_t heads, int dh, int width, int64_t pieces, float factor,
                                          bool vectors, __nv_bfloat16* to) {
     const int64_t i = blockIdx.x * int64_t{256} + threadIdx.x;
     if (i >= pieces) return;
-    const int per_row = width / 8, d = static_cast<int>(i % per_row) * 8;
+    const int per_row = width / 4, d = static_cast<int>(i % per_row) * 4;
     const int64_t row = i / per_row / heads, head = i / per_row % heads;
     const float* from = x.p + row * x.row + head * x.head + d;
-    float v[8] = {};
-    if (vectors && d + 8 <= dh) {
-        const float4 a = *reinterpret_cast<const float4*>(from), b = *reinterpret_cast<const float4*>(from + 4);
-        v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+    float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (vectors && d < dh) {
+        v = *reinterpret_cast<const float4*>(from);
     } else {
-#pragma unroll
-        for (int k = 0; k < 8; ++k)
-            if (d + k < dh) v[k] = from[k];
+        if (d < dh) v.x = from[0];
+        if (d + 1 < dh) v.y = from[1];
+        if (d + 2 < dh) v.z = from[2];
+        if (d + 3 < dh) v.w = from[3];
     }
-    *reinterpret_cast<uint4*>(to + 8 * i) =
-        make_uint4(bf16_pair(v[0] * factor, v[1] * factor), bf16_pair(v[2] * factor, v[3] * factor),
-                   bf16_pair(v[4] * factor, v[5] * factor), bf16_pair(v[6] * factor, v[7] * factor));
+    *reinterpret_cast<uint2*>(to + 4 * i) =
+        make_uint2(bf16_pair(v.x * factor, v.y * factor), bf16_pair(v.z * factor, v.w * factor));
 }
 
 static inline void pack_heads(const DeviceHeads& x, int64_t rows, int64_t heads, int dh, float factor, void* to) {
-    const int64_t width = packed_head_width(dh), pieces = rows * heads * width / 8;
+    const int64_t width = packed_head_width(dh), pieces = rows * heads * width / 4;
     if (pieces == 0) return;
-    const bool vectors = x.row % 4 == 0 && x.head % 4 == 0 && reinterpret_cast<uintptr_t>(x.p) % 16 == 0;
+    const bool vectors = dh % 4 == 0 && x.row % 4 == 0 && x.head % 4 == 0 && reinterpret_cast<uintptr_t>(x.p) % 16 == 0;
     launch(pack_heads_kernel,
-           {.grid = dim3(static_cast<unsigned>((pieces + 255) / 256)), .block = 256, .name = "attention pack"}, x, heads,
-           dh, static_cast<int>(width), pieces, factor, vectors, static_cast<__nv_bfloat16*>(to));
+           {.grid = dim3(static_cast<unsigned>((pieces + 255) / 256)), .block = 256, .name = "attention pack"}, x,
+           heads, dh, static_cast<int>(width), pieces, factor, vectors, static_cast<__nv_bfloat16*>(to));
 }
 
 }  // namespace wavllm::kernels

@@ -47,8 +47,12 @@ struct Packed {
         k = room(k_rows, a.kv_heads);
         v = room(k_rows, a.kv_heads);
         if (backward) dy = room(q_rows, a.heads);
-        heads = {q.mutable_device_raw(), k.mutable_device_raw(), v.mutable_device_raw(),
-                 backward ? dy.mutable_device_raw() : nullptr, q_rows, k_rows};
+        heads = {q.mutable_device_raw(),
+                 k.mutable_device_raw(),
+                 v.mutable_device_raw(),
+                 backward ? dy.mutable_device_raw() : nullptr,
+                 q_rows,
+                 k_rows};
     }
 
     Tensor q, k, v, dy;

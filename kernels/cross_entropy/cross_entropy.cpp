@@ -131,9 +131,9 @@ Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
     Tensor losses = Tensor::empty({rows}, DType::f32, device);
     if (device != Device::cpu) {
         if (rows > 0)
-            on(cross_entropy_rows_body, device)({logits.device_data<float>(), rows, v, v,
-                                                 targets.mirror(device).device_data<int32_t>()},
-                                                0.0f, losses.mutable_device_data<float>(), nullptr);
+            on(cross_entropy_rows_body, device)(
+                {logits.device_data<float>(), rows, v, v, targets.mirror(device).device_data<int32_t>()}, 0.0f,
+                losses.mutable_device_data<float>(), nullptr);
         return losses;
     }
     float* out = losses.mutable_data<float>();
@@ -155,9 +155,9 @@ Tensor cross_entropy_logits_backward(const Tensor& logits, const Tensor& targets
     Tensor dlogits = Tensor::empty(logits.shape(), DType::f32, device);
     if (device != Device::cpu) {
         if (rows > 0)
-            on(cross_entropy_backward_body, device)({logits.device_data<float>(), rows, v, v,
-                                                     targets.mirror(device).device_data<int32_t>()},
-                                                    dlosses.device_data<float>(), dlogits.mutable_device_data<float>());
+            on(cross_entropy_backward_body, device)(
+                {logits.device_data<float>(), rows, v, v, targets.mirror(device).device_data<int32_t>()},
+                dlosses.device_data<float>(), dlogits.mutable_device_data<float>());
         return dlogits;
     }
     float* out = dlogits.mutable_data<float>();

@@ -228,8 +228,7 @@ CtcLosses on_device(const Tensor& token_logits, const Tensor& blank_logits, std:
         s.history = std::exchange(lattice, lattice + (want_gradient ? s.rows * 2 * (s.length + 1) : 0));
     }
     if (a.longest > kCtcSharedTargets)
-        for (int64_t i = 0; i < sequences; ++i)
-            p[i].exchange = std::exchange(lattice, lattice + 4 * (p[i].length + 1));
+        for (int64_t i = 0; i < sequences; ++i) p[i].exchange = std::exchange(lattice, lattice + 4 * (p[i].length + 1));
     const Tensor plan_there = plan.to(device);
     Tensor gather = workspace({gathered}, device), shift = scratch(a.rows, DType::f64, device),
            m = scratch(lattice, DType::f64, device), e = scratch(lattice, DType::i64, device),

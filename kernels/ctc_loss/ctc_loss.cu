@@ -177,8 +177,7 @@ __global__ void ctc_walk_kernel(DeviceCtc a, bool in_shared) {
     const WideNumber p = add(end.blank(s.length), s.length > 0 ? end.token(s.length - 1) : wide_zero());  // eq. 8
     const bool possible = p.e > kWideZero / 2;
     if (threadIdx.x == 0)
-        a.losses[blockIdx.x] =
-            possible ? static_cast<float>(-(static_cast<double>(p.e) + log2(p.m)) * kLn2) : INFINITY;
+        a.losses[blockIdx.x] = possible ? static_cast<float>(-(static_cast<double>(p.e) + log2(p.m)) * kLn2) : INFINITY;
     if (!keep || !possible) return;
     __syncthreads();  // all have read p
     for (int64_t t = s.rows - 1; t >= 0; --t) {
@@ -211,7 +210,8 @@ __global__ void ctc_take_kernel(DeviceCtc a) {
         if (threadIdx.x == 0) a.dblank[row] = NAN;
         return;
     }
-    const double *blanks = a.lattice_m + s.history + (row - s.row) * 2 * (s.length + 1), *tokens = blanks + s.length + 1;
+    const double *blanks = a.lattice_m + s.history + (row - s.row) * 2 * (s.length + 1),
+                 *tokens = blanks + s.length + 1;
     const int32_t *next = a.links + s.target, *first = next + a.target_count;
     for (int64_t j = threadIdx.x; j < s.length; j += kTakeThreads) {
         if (first[j] == 0) continue;

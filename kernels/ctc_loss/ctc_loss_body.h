@@ -11,7 +11,7 @@ struct DeviceCtcSequence {
     int64_t target, length;  ///< first target, number of targets
     int64_t gathered;        ///< its gathered logits: [rows, length]
     int64_t history;         ///< its lattice, if the gradient is wanted: [rows, 2, length + 1]
-    int64_t exchange;        ///< rows of the lattice that threads exchange, [2, 2, length + 1], if shared memory is too small
+    int64_t exchange;  ///< rows of the lattice that threads exchange, [2, 2, length + 1], if shared memory is too small
 };
 
 struct DeviceCtc {

@@ -38,9 +38,11 @@ __global__ void __launch_bounds__(kThreads, 3)
 #pragma unroll
             for (int n = 0; n < Pieces; ++n) {
                 const int d = V * (lane + Lanes * n);
-                if (h < heads && d < a.dh) q[h][n] = Floats<V>::load(a.q + request * a.q_request + (h0 + h) * a.q_head + d);
+                if (h < heads && d < a.dh)
+                    q[h][n] = Floats<V>::load(a.q + request * a.q_request + (h0 + h) * a.q_head + d);
 #pragma unroll
-                for (int i = 0; i < V; ++i) q[h][n].v[i] = h < heads && d < a.dh ? q[h][n].v[i] * (a.scale * kLog2E) : 0;
+                for (int i = 0; i < V; ++i)
+                    q[h][n].v[i] = h < heads && d < a.dh ? q[h][n].v[i] * (a.scale * kLog2E) : 0;
             }
 #pragma unroll 4
         for (int j0 = 0; j0 < kKeys; j0 += kSlots) {
@@ -100,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, 3)
                         for (int i = 0; i < V; ++i) y[h][n].v[i] = fmaf(p, vj.v[i], y[h][n].v[i]);
                     }
                 }
-        // The slots' sums, one after the other.
+                // The slots' sums, one after the other.
 #pragma unroll
         for (int n = 0; n < Pieces; ++n) {
 #pragma unroll

@@ -39,9 +39,10 @@ __global__ void attention_naive_kernel(DeviceAttention a, int64_t tiles, float* 
 
 void naive(const DeviceAttention& a, float* y, float* log_sum_exp) {
     if (a.longest_q == 0) return;
-    launch(attention_naive_kernel,
-           {.grid = attention_blocks(a, a.heads, a.longest_q, kThreads), .block = kThreads, .name = "attention, step 1"},
-           a, (a.longest_q + kThreads - 1) / kThreads, y, log_sum_exp);
+    launch(
+        attention_naive_kernel,
+        {.grid = attention_blocks(a, a.heads, a.longest_q, kThreads), .block = kThreads, .name = "attention, step 1"},
+        a, (a.longest_q + kThreads - 1) / kThreads, y, log_sum_exp);
 }
 
 WAVLLM_CUDA_BODY(attention_naive_body, naive);

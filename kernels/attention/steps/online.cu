@@ -9,8 +9,8 @@ namespace wavllm::kernels {
 
 namespace {
 
-constexpr int kRows = 4;        // warps of a block
-constexpr int kElements = 8;    // of a head, a lane: 256 / 32
+constexpr int kRows = 4;      // warps of a block
+constexpr int kElements = 8;  // of a head, a lane: 256 / 32
 
 __global__ void __launch_bounds__(32 * kRows)
     attention_online_kernel(DeviceAttention a, int64_t tiles, float* y, float* log_sum_exp) {
