@@ -13,9 +13,10 @@ WAVLLM_FUSION(cross_entropy, "linear, cross_entropy_logits");
 
 namespace {
 
-/// Sum over the rows in order, in double.
+/// Sum over the rows in order, in double. It stays on the CPU, wherever the losses are: it is a number to log.
 Tensor total(const Tensor& losses, double normalizer) {
-    const float* p = losses.data<float>();
+    const Tensor on_cpu = losses.to(Device::cpu);
+    const float* p = on_cpu.data<float>();
     double sum = 0;
     for (int64_t i = 0; i < losses.numel(); ++i) sum += p[i];
     return Tensor::full({1}, sum / normalizer);
@@ -25,7 +26,7 @@ CrossEntropy from_logits(const Tensor& logits, const Tensor& targets, double nor
     const Tensor losses = kernels::cross_entropy_logits(logits, targets);
     const Tensor loss = record("cross_entropy_logits", total(losses, normalizer), {&logits}, [&] {
         return [z = Saved(logits), t = Saved(targets), normalizer](Backward& b) {
-            const Tensor dl = Tensor::full({t.get().numel()}, b.dy().item() / normalizer);
+            const Tensor dl = Tensor::full({t.get().numel()}, b.dy().item() / normalizer, DType::f32, z.get().device());
             b.add(0, kernels::cross_entropy_logits_backward(z.get(), t.get(), dl));
         };
     });

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/on_device.h"
 #include "kernels/attention/tile.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
@@ -14,13 +15,13 @@ using namespace attention_tile;
 
 namespace {
 
-void expect_heads(std::string_view op, std::string_view argument, const Tensor& t) {
+void expect_heads(std::string_view op, std::string_view argument, const Tensor& t, Device device) {
     if (!t.defined() || t.rank() != 3)
         throw ShapeError("{}: {} must be [rows, heads, head dimension], but is {}", op, argument,
                          t.defined() ? t.describe() : "an undefined tensor");
     if (t.dtype() != DType::f32) throw DTypeError("{}: {} must be f32, but is {}", op, argument, t.describe());
-    if (t.device() != Device::cpu)
-        throw Error("{}: no body for device {} ({} is {})", op, name(t.device()), argument, t.describe());
+    if (t.device() != device)
+        throw Error("{}: {} is {}, but must be on {} as q; see Tensor::to", op, argument, t.describe(), name(device));
     if (t.dim(2) > 1 && t.stride(2) != 1)
         throw ShapeError("{}: the head dimension of {} must be contiguous, but it is {}", op, argument, t.describe());
 }
@@ -29,9 +30,9 @@ void expect_heads(std::string_view op, std::string_view argument, const Tensor& 
 
 detail::AttentionSizes detail::attention_sizes(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v,
                                                const AttentionLayout& layout) {
-    expect_heads(op, "q", q);
-    expect_heads(op, "k", k);
-    expect_heads(op, "v", v);
+    expect_heads(op, "q", q, q.device());
+    expect_heads(op, "k", k, q.device());
+    expect_heads(op, "v", v, q.device());
     if (!(k.shape() == v.shape()) || k.dim(2) != q.dim(2) || k.dim(1) < 1 || q.dim(1) % k.dim(1) != 0)
         throw ShapeError(
             "{}: q is {}, k {}, v {}; k and v must have one shape, the head dimension of q, and a number "
@@ -163,9 +164,10 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
 
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
     const detail::AttentionSizes z = detail::attention_sizes("attention", q, k, v, layout);
-    if (layout.products == DType::bf16) return attention_bf16(q, k, v, layout, z);
-    if (layout.products != DType::f32)
+    if (layout.products != DType::f32 && layout.products != DType::bf16)
         throw DTypeError("attention: products can be in f32 or bf16, but not in {}", name(layout.products));
+    if (q.device() != Device::cpu) return detail::attention_on_device(q, k, v, layout, z);
+    if (layout.products == DType::bf16) return attention_bf16(q, k, v, layout, z);
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}), Tensor::empty({q.dim(0), z.heads})};
     float *py = result.y.mutable_data<float>(), *plse = result.log_sum_exp.mutable_data<float>();
     const Packed packed(k, v, z);

@@ -35,6 +35,7 @@ struct AttentionForward {
 /// maximum (Milakov & Gimelshein 2018; Dao et al. 2022), so memory is linear in T.
 /// q: [Tq, H, Dh], k, v: [Tk, Hkv, Dh] f32, H a multiple of Hkv, Dh <= 256. Rows and heads may be strided (views of a
 /// fused projection), Dh must be contiguous. A row that sees no key gives zeros.
+/// q, k, v and the result are on one device, borders on the CPU.
 /// A row's bits depend on its own query and on the keys and values that it sees, on nothing else.
 /// Throws ShapeError for shapes or borders that do not fit, DTypeError for anything but f32.
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout);

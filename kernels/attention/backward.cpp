@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/on_device.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
 
@@ -141,9 +142,12 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                                       const AttentionForward& forward, const AttentionLayout& layout, bool want_dq,
                                       bool want_dkv) {
     const detail::AttentionSizes z = detail::attention_sizes("attention backward", q, k, v, layout);
-    expect("attention backward", "dy", dy, {q.dim(0), z.heads * z.dh});
-    expect("attention backward", "y", forward.y, dy.shape());
-    expect("attention backward", "log_sum_exp", forward.log_sum_exp, {q.dim(0), z.heads});
+    const Device device = q.device();
+    expect("attention backward", "dy", dy, {q.dim(0), z.heads * z.dh}, DType::f32, device);
+    expect("attention backward", "y", forward.y, dy.shape(), DType::f32, device);
+    expect("attention backward", "log_sum_exp", forward.log_sum_exp, {q.dim(0), z.heads}, DType::f32, device);
+    if (device != Device::cpu)
+        return detail::attention_backward_on_device(dy, q, k, v, forward, layout, z, want_dq, want_dkv);
     AttentionGradients result;
     const int64_t group = z.heads / z.kv_heads, width = z.heads * z.dh;
     Tensor dk, dv;  // per query head

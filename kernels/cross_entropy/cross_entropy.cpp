@@ -1,8 +1,11 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
+#include "kernels/cross_entropy/cross_entropy_body.h"
 #include "kernels/gemm/gemm_bf16.h"
+#include "kernels/linear/linear.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -56,15 +59,41 @@ void softmax_minus_onehot(float* out, const float* z, int64_t n, LogSum l, int32
     out[target] -= scale;
 }
 
+// On a device: so many that the head is read seldom. The logits of SmolLM2 then take 50 MB, most of which an L2 cache holds.
+constexpr int64_t kDeviceRowsAtOnce = 256;
+
+RowLosses on_device(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx) {
+    const Device device = x.device();
+    const int64_t rows = x.rows(), d = x.shape().last();
+    RowLosses result{Tensor::empty({rows}, DType::f32, device),
+                     want_dx ? Tensor::empty(x.shape(), DType::f32, device) : Tensor()};
+    auto* losses = result.losses.mutable_device_data<float>();
+    const auto* t = targets.mirror(device).device_data<int32_t>();
+    const Tensor all = x.reshape({rows, d});
+    for (int64_t r0 = 0; r0 < rows; r0 += kDeviceRowsAtOnce) {
+        PurposeScope scope(Purpose::workspace);
+        const int64_t n = std::min(kDeviceRowsAtOnce, rows - r0);
+        Tensor z = linear(all.slice(0, r0, r0 + n), head);
+        auto* pz = z.mutable_device_data<float>();
+        on(cross_entropy_rows_body, device)({pz, n, z.dim(1), z.dim(1), t + r0}, scale, losses + r0,
+                                            want_dx ? pz : nullptr);
+        if (!want_dx) continue;
+        const Tensor dx = linear_backward_x(z, head);
+        device_memory(device).copy(result.dx.mutable_device_data<float>() + r0 * d, dx.device_raw(), dx.bytes());
+    }
+    return result;
+}
+
 }  // namespace
 
 RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx) {
-    expect("cross_entropy", "x", x);
+    expect("cross_entropy", "x", x, DType::f32, x.device());
     const int64_t rows = x.rows(), d = x.shape().last(), vocabulary = head.out_features();
     if (d != head.in_features())
         throw ShapeError("cross_entropy: head {} takes {} features, but x is {}", head.describe(), head.in_features(),
                          x.describe());
     expect_targets(targets, rows, vocabulary);
+    if (x.device() != Device::cpu) return on_device(x, head, targets, scale, want_dx);
     RowLosses result{Tensor::empty({rows}), want_dx ? Tensor::empty(x.shape()) : Tensor()};
     const int64_t stride = (vocabulary + kLogitAlign - 1) / kLogitAlign * kLogitAlign;
     const bool in_bf16 = head.dtype() == DType::bf16;
@@ -95,10 +124,18 @@ RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor&
 }
 
 Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
-    expect("cross_entropy", "logits", logits);
+    const Device device = logits.device();
+    expect("cross_entropy", "logits", logits, DType::f32, device);
     const int64_t rows = logits.rows(), v = logits.shape().last();
     expect_targets(targets, rows, v);
-    Tensor losses = Tensor::empty({rows});
+    Tensor losses = Tensor::empty({rows}, DType::f32, device);
+    if (device != Device::cpu) {
+        if (rows > 0)
+            on(cross_entropy_rows_body, device)(
+                {logits.device_data<float>(), rows, v, v, targets.mirror(device).device_data<int32_t>()}, 0.0f,
+                losses.mutable_device_data<float>(), nullptr);
+        return losses;
+    }
     float* out = losses.mutable_data<float>();
     const float* z = logits.data<float>();
     const int32_t* t = targets.data<int32_t>();
@@ -113,8 +150,16 @@ Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
 
 Tensor cross_entropy_logits_backward(const Tensor& logits, const Tensor& targets, const Tensor& dlosses) {
     const int64_t rows = logits.rows(), v = logits.shape().last();
-    expect("cross_entropy backward", "dlosses", dlosses, {rows});
-    Tensor dlogits = Tensor::empty(logits.shape());
+    const Device device = logits.device();
+    expect("cross_entropy backward", "dlosses", dlosses, {rows}, DType::f32, device);
+    Tensor dlogits = Tensor::empty(logits.shape(), DType::f32, device);
+    if (device != Device::cpu) {
+        if (rows > 0)
+            on(cross_entropy_backward_body, device)(
+                {logits.device_data<float>(), rows, v, v, targets.mirror(device).device_data<int32_t>()},
+                dlosses.device_data<float>(), dlogits.mutable_device_data<float>());
+        return dlogits;
+    }
     float* out = dlogits.mutable_data<float>();
     const float *z = logits.data<float>(), *dl = dlosses.data<float>();
     const int32_t* t = targets.data<int32_t>();

@@ -10,9 +10,10 @@ struct RowLosses {
 
 /// losses[i] = log(sum over v of exp(z[i,v])) - z[i, targets[i]],   z = x head^T
 /// x: [N, D] f32, the hidden states at target positions only; head: [V, D] frozen; targets: [N] i32 in [0, V).
-/// The logits of 56 rows exist at a time, never all; the gradient is made from them while they are there, so that the
-/// backward pass multiplies by the head once and never again. A row's result depends on that row alone. Throws Error
-/// naming the row and the id if a target is outside the vocabulary.
+/// The logits of 56 rows (on a device 256) exist at a time, never all; the gradient is made from them while they are
+/// there, so that the backward pass multiplies by the head once and never again. A row's result depends on that row alone.
+/// x, head and the results are on one device, targets on the CPU. Throws Error naming the row and the id if a target is
+/// outside the vocabulary.
 RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx);
 
 /// The same from logits [N, V] that exist.

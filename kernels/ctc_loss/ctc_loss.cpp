@@ -1,8 +1,11 @@
 #include "kernels/ctc_loss/ctc_loss.h"
 
 #include <limits>
+#include <utility>
 
 #include "kernels/common/loops.h"
+#include "kernels/common/on_device.h"
+#include "kernels/ctc_loss/ctc_loss_body.h"
 #include "kernels/ctc_loss/wide.h"
 
 namespace wavllm::kernels {
@@ -179,20 +182,78 @@ int64_t rows_needed(const int32_t* targets, int64_t n) {
     return rows;
 }
 
-Tensor scratch(int64_t n, DType dtype) {
+Tensor scratch(int64_t n, DType dtype, Device device = Device::cpu) {
     PurposeScope scope(Purpose::workspace);
-    return Tensor::empty({n}, dtype);
+    return Tensor::empty({n}, dtype, device);
+}
+
+CtcLosses on_device(const Tensor& token_logits, const Tensor& blank_logits, std::span<const int64_t> borders,
+                    const Tensor& targets, std::span<const int64_t> ends, float scale, bool want_gradient) {
+    const Device device = token_logits.device();
+    const auto sequences = static_cast<int64_t>(borders.size()) - 1;
+    CtcLosses result{Tensor::zeros({sequences}, DType::f32, device), {}, {}, 0};
+    DeviceCtc a{.token_logits = token_logits.device_data<float>(),
+                .blank_logits = blank_logits.device_data<float>(),
+                .rows = token_logits.dim(0),
+                .classes = token_logits.dim(1),
+                .sequences = sequences,
+                .target_count = targets.numel(),
+                .longest = 0,
+                .targets = targets.mirror(device).device_data<int32_t>(),
+                .scale = scale};
+    if (want_gradient) {
+        result.dtokens = Tensor::empty(token_logits.shape(), DType::f32, device);
+        result.dblank = Tensor::empty(blank_logits.shape(), DType::f32, device);
+        a.dtokens = result.dtokens.mutable_device_data<float>();
+        a.dblank = result.dblank.mutable_device_data<float>();
+    }
+    if (sequences == 0) return result;
+    constexpr int64_t kNumbers = sizeof(DeviceCtcSequence) / sizeof(int64_t);
+    Tensor plan = scratch(sequences * kNumbers, DType::i64);
+    auto* p = reinterpret_cast<DeviceCtcSequence*>(plan.mutable_data<int64_t>());
+    int64_t gathered = 0, lattice = 0;
+    for (int64_t i = 0; i < sequences; ++i) {
+        const auto at = static_cast<size_t>(i);
+        DeviceCtcSequence& s = p[i] = {.row = borders[at],
+                                       .rows = borders[at + 1] - borders[at],
+                                       .target = ends[at],
+                                       .length = ends[at + 1] - ends[at],
+                                       .gathered = -1};
+        if (rows_needed(targets.data<int32_t>() + s.target, s.length) > s.rows) {
+            ++result.infeasible;
+            continue;
+        }
+        a.longest = std::max(a.longest, s.length);
+        s.gathered = std::exchange(gathered, gathered + s.rows * s.length);
+        s.history = std::exchange(lattice, lattice + (want_gradient ? s.rows * 2 * (s.length + 1) : 0));
+    }
+    if (a.longest > kCtcSharedTargets)
+        for (int64_t i = 0; i < sequences; ++i) p[i].exchange = std::exchange(lattice, lattice + 4 * (p[i].length + 1));
+    const Tensor plan_there = plan.to(device);
+    Tensor gather = workspace({gathered}, device), shift = scratch(a.rows, DType::f64, device),
+           m = scratch(lattice, DType::f64, device), e = scratch(lattice, DType::i64, device),
+           links = scratch(2 * a.target_count, DType::i32, device);
+    a.plan = static_cast<const DeviceCtcSequence*>(plan_there.device_raw());
+    a.gathered = gather.mutable_device_data<float>();
+    a.shift = shift.mutable_device_data<double>();
+    a.lattice_m = m.mutable_device_data<double>();
+    a.lattice_e = e.mutable_device_data<int64_t>();
+    a.links = links.mutable_device_data<int32_t>();
+    a.losses = result.losses.mutable_device_data<float>();
+    on(ctc_loss_body, device)(a);
+    return result;
 }
 
 }  // namespace
 
 CtcLosses ctc_loss(const Tensor& token_logits, const Tensor& blank_logits, const Tensor& borders, const Tensor& targets,
                    const Tensor& target_borders, float scale, bool want_gradient) {
-    expect("ctc_loss", "token_logits", token_logits);
+    const Device device = token_logits.device();
+    expect("ctc_loss", "token_logits", token_logits, DType::f32, device);
     if (token_logits.rank() != 2 || token_logits.dim(1) == 0)
         throw ShapeError("ctc_loss: token_logits must be [rows, tokens], but is {}", token_logits.describe());
     const int64_t rows = token_logits.dim(0), classes = token_logits.dim(1);
-    expect("ctc_loss", "blank_logits", blank_logits, {rows, 1});
+    expect("ctc_loss", "blank_logits", blank_logits, {rows, 1}, DType::f32, device);
     expect("ctc_loss", "targets", targets, DType::i32);
     const auto row_borders = borders_of("ctc_loss", borders, rows);
     const auto ends = borders_of("ctc_loss target", target_borders, targets.numel());
@@ -203,6 +264,8 @@ CtcLosses ctc_loss(const Tensor& token_logits, const Tensor& blank_logits, const
         if (target[i] < 0 || target[i] >= classes)
             throw Error("ctc_loss: target {} at position {} is outside the {} tokens", target[i], i, classes);
 
+    if (device != Device::cpu)
+        return on_device(token_logits, blank_logits, row_borders, targets, ends, scale, want_gradient);
     const auto sequences = static_cast<int64_t>(row_borders.size()) - 1;
     CtcLosses result{Tensor::zeros({sequences}), {}, {}, 0};
     if (want_gradient) {

@@ -21,6 +21,8 @@ struct CtcLosses {
 /// rows of each sequence; targets: i32 [N] in [0, C); target_borders: i64 [S+1], targets of each sequence. A target may
 /// be empty (all rows blank), and a sequence may have no rows.
 ///
+/// Logits and results are on one device, borders and targets on the CPU.
+///
 /// A target of n tokens, r of them equal to the one before, needs n + r rows: sequences with fewer count in
 /// `infeasible` and add nothing to loss and gradient. NaN and infinite logits are passed on: NaN or infinity in the
 /// sequence's loss, NaN in its gradient.

@@ -5,6 +5,8 @@
 
 #include "kernels/attention/tile.h"
 #include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
+#include "kernels/decode_attention/decode_attention_body.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -154,12 +156,15 @@ void attend_chunk(const float* q, const Rows& k, const Rows& v, int64_t kv_head,
 }
 
 void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lengths) {
-    const auto inner = [](const char* argument, const Tensor& t, int rank) {
+    const auto inner = [&](const char* argument, const Tensor& t, int rank) {
         if (!t.defined() || t.rank() != rank || (t.dim(rank - 1) > 1 && t.stride(rank - 1) != 1))
             throw ShapeError("decode_attention: {} must have {} dimensions, the last contiguous, but is {}", argument,
                              rank, t.defined() ? t.describe() : "an undefined tensor");
         if (t.dtype() != DType::f32)
             throw DTypeError("decode_attention: {} must be f32, but is {}", argument, t.describe());
+        if (t.device() != q.device())
+            throw Error("decode_attention: {} is {}, but must be on {} as q; see Tensor::to", argument, t.describe(),
+                        name(q.device()));
     };
     inner("q", q, 3);
     inner("k_cache", k, 4);
@@ -177,11 +182,45 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& leng
                              k.dim(1));
 }
 
+Tensor on_device(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lengths, float scale) {
+    const Device device = q.device();
+    const int64_t requests = q.dim(0), heads = q.dim(1), dh = q.dim(2);
+    Tensor y = Tensor::empty({requests, heads * dh}, DType::f32, device);
+    if (y.numel() == 0) return y;
+    int64_t longest = 0;
+    for (int64_t b = 0; b < requests; ++b) longest = std::max(longest, lengths.data<int64_t>()[b]);
+    const int64_t chunks = round_up(longest, kDecodeChunk) / kDecodeChunk;
+    Tensor partial = workspace({requests, chunks, heads, dh}, device),
+           statistics = workspace({requests, chunks, heads, 2}, device);
+    on(decode_attention_body, device)({.q = q.device_data<float>(),
+                                       .k = k.device_data<float>(),
+                                       .v = v.device_data<float>(),
+                                       .q_request = q.stride(0),
+                                       .q_head = q.stride(1),
+                                       .k_request = k.stride(0),
+                                       .k_key = k.stride(1),
+                                       .k_head = k.stride(2),
+                                       .v_request = v.stride(0),
+                                       .v_key = v.stride(1),
+                                       .v_head = v.stride(2),
+                                       .lengths = lengths.mirror(device).device_data<int64_t>(),
+                                       .requests = requests,
+                                       .heads = heads,
+                                       .kv_heads = k.dim(2),
+                                       .longest = longest,
+                                       .dh = static_cast<int>(dh),
+                                       .scale = scale},
+                                      partial.mutable_device_data<float>(), statistics.mutable_device_data<float>(),
+                                      y.mutable_device_data<float>());
+    return y;
+}
+
 }  // namespace
 
 Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
                         float scale) {
     check(q, k_cache, v_cache, lengths);
+    if (q.device() != Device::cpu) return on_device(q, k_cache, v_cache, lengths, scale);
     const int64_t requests = q.dim(0), heads = q.dim(1), dh = q.dim(2), padded = round_up(dh, kLanes),
                   group = heads / k_cache.dim(2);
     const int64_t* n = lengths.data<int64_t>();

@@ -1,0 +1,51 @@
+#pragma once
+// The CUDA bodies of attention: f32 in attention.cu and backward.cu, products in bf16 on tensor cores in attention_bf16.cu
+// and backward_bf16.cu. All pointers are of the device.
+
+#include "kernels/simt/body.h"
+
+namespace wavllm::kernels {
+
+/// A [rows, heads, Dh] tensor whose rows and heads may lie apart (in elements); Dh is contiguous.
+struct DeviceHeads {
+    const float* p;
+    int64_t row, head;
+};
+
+/// What all of them are told. Borders as in AttentionLayout; `longest`: of the sequences, for the size of the grid.
+struct DeviceAttention {
+    DeviceHeads q, k, v;
+    const int64_t *q_borders, *k_borders;
+    int64_t sequences, heads, kv_heads, longest_q, longest_k;
+    int dh;
+    bool causal;
+    float scale;
+};
+
+/// dy and y: [Tq, heads * Dh]; delta: workspace [Tq, heads]. dq, and dk with dv, are null where they are not wanted.
+struct DeviceAttentionGradients {
+    const float *dy, *y, *log_sum_exp;
+    int64_t q_rows;
+    float *delta, *dq, *dk, *dv;
+};
+
+inline CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)> attention_body{"attention"};
+inline CudaBody<void(const DeviceAttention& a, const DeviceAttentionGradients& g)> attention_backward_body{
+    "attention backward"};
+
+/// Heads rounded to bf16 and laid out for tensor cores: [rows, heads, width], zeros behind Dh.
+struct PackedHeads {
+    void *q, *k, *v, *dy;  ///< workspace; dy only for the way back
+    int64_t q_rows, k_rows;
+};
+/// Width of a packed head: 64, 128 or 256.
+inline int64_t packed_head_width(int64_t dh) {
+    return dh <= 64 ? 64 : dh <= 128 ? 128 : 256;
+}
+
+inline CudaBody<void(const DeviceAttention& a, const PackedHeads& packed, float* y, float* log_sum_exp)>
+    attention_bf16_body{"attention with products in bf16"};
+inline CudaBody<void(const DeviceAttention& a, const PackedHeads& packed, const DeviceAttentionGradients& g)>
+    attention_backward_bf16_body{"attention backward with products in bf16"};
+
+}  // namespace wavllm::kernels

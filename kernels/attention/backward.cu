@@ -1,0 +1,181 @@
+// Backward of attention in f32, without atomics: one kernel has a tile of queries and walks over the keys (dq), the other a
+// tile of keys and walks over the heads that share them and their queries (dk, dv). Each recomputes the probabilities.
+
+#include "kernels/attention/delta.cuh"
+#include "kernels/attention/tile.cuh"
+
+namespace wavllm::kernels {
+
+namespace {
+
+template <class Tile>
+constexpr size_t dq_shared() {  // q, dy, k, v, ds
+    return sizeof(float) * (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + Tile::kScores * Tile::Rows);
+}
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    dq_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
+              bool v_vectors) {
+    constexpr int RT = Tile::RT, CT = Tile::CT;
+    WAVLLM_DYNAMIC_SHARED(float, shared);
+    float *q = shared, *dy = q + Tile::kHead * Tile::Rows, *k = dy + Tile::kHead * Tile::Rows,
+          *v = k + Tile::kHead * Tile::Cols, *scores = v + Tile::kHead * Tile::Cols;
+    const auto item = AttentionItem::of(blockIdx.x, a.heads, tiles);
+    const auto sequence = AttentionSequence::of(a, item.sequence);
+    const int64_t first = (tiles - 1 - item.tile) * Tile::Rows;
+    const int64_t rows = min(static_cast<int64_t>(Tile::Rows), sequence.queries - first);
+    if (rows <= 0) return;
+    const int64_t row0 = sequence.q0 + first, kv_head = item.head / (a.heads / a.kv_heads), width = a.heads * a.dh;
+    const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    load_heads<Tile, Tile::Rows>(q, a.q.p + row0 * a.q.row + item.head * a.q.head, a.q.row, rows, a.dh,
+                                 a.scale * kAttentionLog2E, q_vectors);
+    load_heads<Tile, Tile::Rows>(dy, g.dy + row0 * width + item.head * a.dh, width, rows, a.dh, 1.0f, a.dh % 4 == 0);
+
+    float dq[RT][Tile::Chunks][4], lse[RT], delta[RT];
+    set_zero<Tile>(dq);
+#pragma unroll
+    for (int r = 0; r < RT; ++r) {
+        const int64_t i = min(static_cast<int64_t>(ty * RT + r), rows - 1), at = (row0 + i) * a.heads + item.head;
+        lse[r] = g.log_sum_exp[at];
+        delta[r] = g.delta[at];
+    }
+    const int64_t tile_keys = sequence.visible(first + rows - 1);
+    for (int64_t j = 0; j < tile_keys; j += Tile::Cols) {
+        const int64_t keys = min(static_cast<int64_t>(Tile::Cols), tile_keys - j), row = sequence.k0 + j;
+        __syncthreads();
+        load_heads<Tile, Tile::Cols>(k, a.k.p + row * a.k.row + kv_head * a.k.head, a.k.row, keys, a.dh, 1.0f,
+                                     k_vectors);
+        load_heads<Tile, Tile::Cols>(v, a.v.p + row * a.v.row + kv_head * a.v.head, a.v.row, keys, a.dh, 1.0f,
+                                     v_vectors);
+        __syncthreads();
+        float s[RT][CT], ds[RT][CT];
+        dot_products<Tile>(q, k, a.dh, s);
+        dot_products<Tile>(dy, v, a.dh, ds);
+#pragma unroll
+        for (int r = 0; r < RT; ++r) {
+            const int visible = sequence.visible_after(first + ty * RT + r, j, Tile::Cols);
+#pragma unroll
+            for (int c = 0; c < CT; ++c)
+                ds[r][c] = tx + 16 * c < visible ? exp2f(s[r][c] - lse[r]) * (ds[r][c] - delta[r]) : 0.0f;
+        }
+        put_scores<Tile>(scores, ds);
+        __syncwarp();
+        add_product<Tile>(scores, k, static_cast<int>(keys), a.dh, dq);
+    }
+#pragma unroll
+    for (int r = 0; r < RT; ++r)
+        if (const int64_t i = ty * RT + r; i < rows)
+            store_head<Tile>(g.dq + ((row0 + i) * a.heads + item.head) * a.dh, dq[r], a.dh, a.scale);
+}
+
+template <class Tile>
+constexpr size_t dkv_shared() {  // k, v, q, dy, p, ds, log-sum-exp, delta
+    return sizeof(float) *
+           (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + 2 * Tile::kScores * Tile::Rows + 2 * Tile::Cols);
+}
+
+/// Rows are keys here, columns are queries.
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    dkv_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
+               bool v_vectors) {
+    constexpr int RT = Tile::RT, CT = Tile::CT;
+    WAVLLM_DYNAMIC_SHARED(float, shared);
+    float *k = shared, *v = k + Tile::kHead * Tile::Rows, *q = v + Tile::kHead * Tile::Rows,
+          *dy = q + Tile::kHead * Tile::Cols, *probabilities = dy + Tile::kHead * Tile::Cols,
+          *scores = probabilities + Tile::kScores * Tile::Rows, *lse = scores + Tile::kScores * Tile::Rows,
+          *delta = lse + Tile::Cols;
+    const auto item = AttentionItem::of(blockIdx.x, a.kv_heads, tiles);
+    const auto sequence = AttentionSequence::of(a, item.sequence);
+    const int64_t j = item.tile * Tile::Rows;  // the first tiles are seen by the most queries
+    const int64_t rows = min(static_cast<int64_t>(Tile::Rows), sequence.keys - j);
+    if (rows <= 0) return;
+    const int64_t row0 = sequence.k0 + j, group = a.heads / a.kv_heads, width = a.heads * a.dh;
+    const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    load_heads<Tile, Tile::Rows>(k, a.k.p + row0 * a.k.row + item.head * a.k.head, a.k.row, rows, a.dh, 1.0f,
+                                 k_vectors);
+    load_heads<Tile, Tile::Rows>(v, a.v.p + row0 * a.v.row + item.head * a.v.head, a.v.row, rows, a.dh, 1.0f,
+                                 v_vectors);
+
+    float dk[RT][Tile::Chunks][4], dv[RT][Tile::Chunks][4];
+    set_zero<Tile>(dk);
+    set_zero<Tile>(dv);
+    for (int64_t head = item.head * group; head < (item.head + 1) * group; ++head)
+        for (int64_t i = sequence.first_query(j); i < sequence.queries; i += Tile::Cols) {
+            const int64_t queries = min(static_cast<int64_t>(Tile::Cols), sequence.queries - i), row = sequence.q0 + i;
+            __syncthreads();
+            load_heads<Tile, Tile::Cols>(q, a.q.p + row * a.q.row + head * a.q.head, a.q.row, queries, a.dh,
+                                         a.scale * kAttentionLog2E, q_vectors);
+            load_heads<Tile, Tile::Cols>(dy, g.dy + row * width + head * a.dh, width, queries, a.dh, 1.0f,
+                                         a.dh % 4 == 0);
+            if (threadIdx.x < Tile::Cols) {
+                const bool real = threadIdx.x < queries;
+                const int64_t at = (row + threadIdx.x) * a.heads + head;
+                lse[threadIdx.x] = real ? g.log_sum_exp[at] : 0.0f;
+                delta[threadIdx.x] = real ? g.delta[at] : 0.0f;
+            }
+            __syncthreads();
+            float p[RT][CT], ds[RT][CT];
+            dot_products<Tile>(k, q, a.dh, p);
+            dot_products<Tile>(v, dy, a.dh, ds);
+#pragma unroll
+            for (int c = 0; c < CT; ++c) {
+                const int column = tx + 16 * c;
+                const int visible = column < queries ? sequence.visible_after(i + column, j, Tile::Rows) : 0;
+#pragma unroll
+                for (int r = 0; r < RT; ++r) {
+                    const bool sees = ty * RT + r < visible;
+                    p[r][c] = sees ? exp2f(p[r][c] - lse[column]) : 0.0f;
+                    ds[r][c] = sees ? p[r][c] * (ds[r][c] - delta[column]) : 0.0f;
+                }
+            }
+            put_scores<Tile>(probabilities, p);
+            put_scores<Tile>(scores, ds);
+            __syncwarp();
+            add_product<Tile>(probabilities, dy, static_cast<int>(queries), a.dh, dv);
+            add_product<Tile>(scores, q, static_cast<int>(queries), a.dh, dk);
+        }
+#pragma unroll
+    for (int r = 0; r < RT; ++r)
+        if (const int64_t row = ty * RT + r; row < rows) {
+            const int64_t at = ((row0 + row) * a.kv_heads + item.head) * a.dh;
+            store_head<Tile>(g.dk + at, dk[r], a.dh, kAttentionLn2);  // q was scaled by log2 e too
+            store_head<Tile>(g.dv + at, dv[r], a.dh, 1.0f);
+        }
+}
+
+template <class Tile>
+void backward_with(const DeviceAttention& a, const DeviceAttentionGradients& g) {
+    const bool vectors[] = {in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh)};
+    if (g.dq != nullptr && a.longest_q > 0)
+        launch(dq_kernel<Tile>,
+               {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
+                .block = Tile::kThreads,
+                .shared_bytes = dq_shared<Tile>(),
+                .name = "attention backward of q"},
+               a, g, (a.longest_q + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2]);
+    if (g.dk != nullptr && a.longest_k > 0)
+        launch(dkv_kernel<Tile>,
+               {.grid = attention_blocks(a, a.kv_heads, a.longest_k, Tile::Rows),
+                .block = Tile::kThreads,
+                .shared_bytes = dkv_shared<Tile>(),
+                .name = "attention backward of k and v"},
+               a, g, (a.longest_k + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2]);
+}
+
+void backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {
+    row_deltas(a, g);
+    if (a.dh <= 64)
+        backward_with<AttentionTile<64, 64, 32>>(a, g);
+    else if (a.dh <= 128)
+        backward_with<AttentionTile<128, 32, 32>>(a, g);
+    else
+        backward_with<AttentionTile<256, 32, 16>>(a, g);
+}
+
+WAVLLM_CUDA_BODY(attention_backward_body, backward);
+
+}  // namespace
+
+}  // namespace wavllm::kernels

@@ -1,0 +1,108 @@
+#include "kernels/attention/on_device.h"
+
+#include <algorithm>
+
+#include "kernels/attention/attention_body.h"
+#include "kernels/common/check.h"
+#include "kernels/common/on_device.h"
+
+namespace wavllm::kernels::detail {
+
+namespace {
+
+DeviceHeads heads_of(const Tensor& t) {
+    return {t.device_data<float>(), t.stride(0), t.stride(1)};
+}
+
+DeviceAttention describe(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                         const AttentionSizes& z) {
+    DeviceAttention a{.q = heads_of(q),
+                      .k = heads_of(k),
+                      .v = heads_of(v),
+                      .q_borders = layout.q_borders.mirror(q.device()).device_data<int64_t>(),
+                      .k_borders = layout.k_borders.mirror(q.device()).device_data<int64_t>(),
+                      .sequences = z.sequences(),
+                      .heads = z.heads,
+                      .kv_heads = z.kv_heads,
+                      .longest_q = 0,
+                      .longest_k = 0,
+                      .dh = static_cast<int>(z.dh),
+                      .causal = z.causal,
+                      .scale = layout.scale};
+    for (int64_t s = 0; s < z.sequences(); ++s) {
+        a.longest_q = std::max(a.longest_q, z.queries(s));
+        a.longest_k = std::max(a.longest_k, z.keys(s));
+    }
+    return a;
+}
+
+/// Room for heads rounded to bf16.
+struct Packed {
+    Packed(const DeviceAttention& a, int64_t q_rows, int64_t k_rows, bool backward, Device device) {
+        const auto room = [&](int64_t rows, int64_t count) {
+            PurposeScope scope(Purpose::workspace);
+            return Tensor::empty({rows, count, packed_head_width(a.dh)}, DType::bf16, device);
+        };
+        q = room(q_rows, a.heads);
+        k = room(k_rows, a.kv_heads);
+        v = room(k_rows, a.kv_heads);
+        if (backward) dy = room(q_rows, a.heads);
+        heads = {q.mutable_device_raw(),
+                 k.mutable_device_raw(),
+                 v.mutable_device_raw(),
+                 backward ? dy.mutable_device_raw() : nullptr,
+                 q_rows,
+                 k_rows};
+    }
+
+    Tensor q, k, v, dy;
+    PackedHeads heads{};
+};
+
+}  // namespace
+
+AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                                     const AttentionSizes& z) {
+    const Device device = q.device();
+    AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}, DType::f32, device),
+                            Tensor::empty({q.dim(0), z.heads}, DType::f32, device)};
+    if (q.dim(0) == 0) return result;
+    const DeviceAttention a = describe(q, k, v, layout, z);
+    auto* y = result.y.mutable_device_data<float>();
+    auto* log_sum_exp = result.log_sum_exp.mutable_device_data<float>();
+    if (layout.products == DType::bf16) {
+        const Packed packed(a, q.dim(0), k.dim(0), false, device);
+        on(attention_bf16_body, device)(a, packed.heads, y, log_sum_exp);
+    } else {
+        on(attention_body, device)(a, y, log_sum_exp);
+    }
+    return result;
+}
+
+AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                                                const AttentionForward& forward, const AttentionLayout& layout,
+                                                const AttentionSizes& z, bool want_dq, bool want_dkv) {
+    const Device device = q.device();
+    AttentionGradients result;
+    DeviceAttentionGradients g{.dy = dy.device_data<float>(),
+                               .y = forward.y.device_data<float>(),
+                               .log_sum_exp = forward.log_sum_exp.device_data<float>(),
+                               .q_rows = q.dim(0)};
+    Tensor delta = workspace({q.dim(0), z.heads}, device);
+    g.delta = delta.mutable_device_data<float>();
+    if (want_dq) g.dq = (result.dq = Tensor::empty(q.shape(), DType::f32, device)).mutable_device_data<float>();
+    if (want_dkv) {
+        g.dk = (result.dk = Tensor::empty(k.shape(), DType::f32, device)).mutable_device_data<float>();
+        g.dv = (result.dv = Tensor::empty(v.shape(), DType::f32, device)).mutable_device_data<float>();
+    }
+    const DeviceAttention a = describe(q, k, v, layout, z);
+    if (layout.products == DType::bf16) {
+        const Packed packed(a, q.dim(0), k.dim(0), true, device);
+        on(attention_backward_bf16_body, device)(a, packed.heads, g);
+    } else {
+        on(attention_backward_body, device)(a, g);
+    }
+    return result;
+}
+
+}  // namespace wavllm::kernels::detail

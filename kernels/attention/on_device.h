@@ -1,0 +1,14 @@
+#pragma once
+// The device's side of attention() and attention_backward(), which have checked their arguments.
+
+#include "kernels/attention/attention.h"
+
+namespace wavllm::kernels::detail {
+
+AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                                     const AttentionSizes& sizes);
+AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                                                const AttentionForward& forward, const AttentionLayout& layout,
+                                                const AttentionSizes& sizes, bool want_dq, bool want_dkv);
+
+}  // namespace wavllm::kernels::detail
