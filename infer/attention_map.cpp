@@ -81,9 +81,9 @@ AttentionMap attention_map(const Wavllm& model, const SpeechExample& example, st
     map.weights.reserve(static_cast<size_t>(map.layers * map.heads * map.tokens * map.frames));
     Tensor queries;
     const Observer observer = [&](const std::string& name, const Tensor& value) {
-        if (name.ends_with(".queries")) queries = value.to_contiguous();
+        if (name.ends_with(".queries")) queries = value.to_contiguous().to(Device::cpu);
         if (!name.ends_with(".keys")) return;
-        const Tensor keys = value.to_contiguous();
+        const Tensor keys = value.to_contiguous().to(Device::cpu);
         std::vector<float> p;
         for (int64_t h = 0; h < map.heads; ++h)
             for (int64_t t = 0; t < map.tokens; ++t) {

@@ -65,7 +65,7 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
     Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
     const int64_t vocab = llama.config().vocab;
     for (int64_t n = 0; n < options.max_new_tokens; ++n) {
-        const Tensor logits = llama.logits(h);
+        const Tensor logits = llama.logits(h).to(Device::cpu);
         int32_t* id = ids.mutable_data<int32_t>();
         for (size_t i = 0; i < requests; ++i) {
             if (done[i]) continue;

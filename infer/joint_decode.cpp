@@ -63,13 +63,13 @@ public:
         rows[0] = x.dim(0);
         const Tensor h = forward(x, rows);
         const std::vector<int32_t> last{static_cast<int32_t>(x.dim(0)) - 1};
-        Tensor logits = llama_.logits(gather_rows(h, Tensor::from(last, {1})));
+        Tensor logits = llama_.logits(gather_rows(h, Tensor::from(last, {1}))).to(Device::cpu);
         for (int64_t n = 1;; ++n) {
             keep_best(candidates(logits));
             // what a text may still become is worth less than what it is
             if (best_ && (beams_.empty() || best_->score >= beams_.front().score)) break;
             if (n == o_.max_new_tokens) break;
-            logits = llama_.logits(step());
+            logits = llama_.logits(step()).to(Device::cpu);
         }
         return best_ ? best_->tokens : beams_.front().tokens;
     }

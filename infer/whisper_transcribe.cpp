@@ -33,7 +33,7 @@ public:
           options_(options),
           prompt_(whisper_prompt(model.config(), tokenizer, options.language)),
           end_(special(tokenizer, "<|endoftext|>")),
-          mel_filters_(kernels::make_mel_filters(model.config().mels)) {
+          mel_filters_(kernels::make_mel_filters(model.config().mels).to(model.encoder.device())) {
         const int64_t most = model.config().max_target_positions - static_cast<int64_t>(prompt_.size());
         if (options.max_tokens < 1 || options.max_tokens > most)
             throw UsageError("max_tokens = {} is out of range: this Whisper has room for 1 to {} tokens a chunk",
@@ -61,7 +61,7 @@ public:
         const Tensor borders = kernels::make_borders(lengths);
         Tensor hidden = last_rows(model_.decoder.prefill(*cache_, active, ids(next), borders), borders);
         while (true) {
-            next = take(model_.decoder.logits(hidden), chunks, active);
+            next = take(model_.decoder.logits(hidden).to(Device::cpu), chunks, active);
             after_step();
             if (active.empty()) return;
             hidden = model_.decoder.step(*cache_, active, ids(next));
@@ -75,10 +75,8 @@ private:
 
     static Tensor last_rows(const Tensor& hidden, const Tensor& borders) {
         const int64_t n = borders.numel() - 1, d = hidden.dim(1);
-        Tensor rows = Tensor::empty({n, d});
-        for (int64_t i = 0; i < n; ++i)
-            std::copy_n(hidden.data<float>() + (borders.data<int64_t>()[i + 1] - 1) * d, d,
-                        rows.mutable_data<float>() + i * d);
+        Tensor rows = Tensor::empty({n, d}, DType::f32, hidden.device());
+        for (int64_t i = 0; i < n; ++i) rows.select(0, i).assign(hidden.select(0, borders.data<int64_t>()[i + 1] - 1));
         return rows;
     }
 

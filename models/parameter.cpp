@@ -6,6 +6,8 @@
 namespace wavllm {
 
 Tensor make_parameter(Tensor t, const std::string& name) {
+    PurposeScope scope(Purpose::weights);
+    t = t.to(model_device());
     t.set_label(name);
     set_requires_grad(t);
     return t;

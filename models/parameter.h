@@ -22,7 +22,7 @@ struct Parameter {
 
 using Parameters = std::vector<Parameter>;
 
-/// Marks a new trainable tensor, named for error messages.
+/// Marks a new trainable tensor, named for error messages, and puts it on model_device().
 Tensor make_parameter(Tensor t, const std::string& name);
 /// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine.
 Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name);

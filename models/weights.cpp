@@ -13,11 +13,6 @@ struct Weights::Books {
 
 namespace {
 
-Tensor zeros(const Shape& shape) {
-    PurposeScope scope(Purpose::weights);
-    return Tensor::zeros(shape);
-}
-
 std::string listed(const std::vector<std::string>& names) {
     constexpr size_t kMost = 12;
     const size_t n = std::min(names.size(), kMost);
@@ -59,9 +54,9 @@ Shape Weights::shape(const std::string& name) const {
     return t ? Shape(std::span<const int64_t>(t->shape)) : Shape();
 }
 
-Tensor Weights::stored(const std::string& name, const Shape& shape) const {
+Tensor Weights::on_cpu(const std::string& name, const Shape& shape) const {
     const StoredTensor* s = take(name);
-    if (!s) return zeros(shape);
+    if (!s) return Tensor::zeros(shape);
     Tensor t = to_tensor(*s);
     if (!(t.shape() == shape))
         throw ShapeError("{}: tensor \"{}\" has shape {}, but the model's configuration makes it {}", file(), s->name,
@@ -69,18 +64,23 @@ Tensor Weights::stored(const std::string& name, const Shape& shape) const {
     return t;
 }
 
-Tensor Weights::f32(const std::string& name, const Shape& shape) const {
-    const Tensor t = stored(name, shape);
-    if (t.dtype() == DType::f32) return t;
+Tensor Weights::stored(const std::string& name, const Shape& shape) const {
     PurposeScope scope(Purpose::weights);
-    return t.to(DType::f32).set_label(t.label());
+    return on_cpu(name, shape).to(model_device());
+}
+
+Tensor Weights::f32(const std::string& name, const Shape& shape) const {
+    PurposeScope scope(Purpose::weights);
+    Tensor t = on_cpu(name, shape);
+    if (t.dtype() != DType::f32) t = t.to(DType::f32).set_label(t.label());
+    return t.to(model_device());
 }
 
 PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
     const int64_t each = out / static_cast<int64_t>(names.size());
-    if (names.size() == 1) return PackedWeight::pack(stored(*names.begin(), {out, in}), panels);
+    if (names.size() == 1) return PackedWeight::pack(on_cpu(*names.begin(), {out, in}), panels, model_device());
     std::vector<Tensor> parts;
-    for (const std::string& name : names) parts.push_back(stored(name, {each, in}));
+    for (const std::string& name : names) parts.push_back(on_cpu(name, {each, in}));
     // As stored where all are stored alike, else in f32.
     const bool alike =
         std::all_of(parts.begin(), parts.end(), [&](const Tensor& t) { return t.dtype() == parts[0].dtype(); });
@@ -98,7 +98,7 @@ PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t o
         to += all.bytes() / parts.size();
     }
     all.set_label(prefix_ + *names.begin());
-    return PackedWeight::pack(all, panels);
+    return PackedWeight::pack(all, panels, model_device());
 }
 
 void Weights::ignore(const std::string& prefix) const {

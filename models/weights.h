@@ -11,6 +11,7 @@
 
 namespace wavllm {
 
+/// What it hands out lies on model_device().
 class Weights {
 public:
     /// The checkpoint must outlive this object and all made from it by under().
@@ -41,6 +42,7 @@ public:
 private:
     struct Books;
     const StoredTensor* take(const std::string& name) const;
+    Tensor on_cpu(const std::string& name, const Shape& shape) const;  // as stored
     std::shared_ptr<Books> books_;
     std::string prefix_;
 };

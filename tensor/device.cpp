@@ -19,6 +19,8 @@ Entry& entry(Device device) {
     return entries[static_cast<size_t>(device)];
 }
 
+thread_local Device t_model_device = Device::cpu;
+
 }  // namespace
 
 std::string_view name(Device device) {
@@ -43,6 +45,19 @@ void register_device(Device device, DeviceMemory* memory, std::string_view why_n
 void require_available(Device device) {
     if (device != Device::cpu && !entry(device).memory)
         throw UsageError("device {} cannot be used: {}; use --device cpu", name(device), entry(device).why_not);
+}
+
+Device model_device() {
+    return t_model_device;
+}
+
+DeviceScope::DeviceScope(Device device) : previous_(t_model_device) {
+    require_available(device);
+    t_model_device = device;
+}
+
+DeviceScope::~DeviceScope() {
+    t_model_device = previous_;
 }
 
 DeviceMemory& device_memory(Device device) {

@@ -17,6 +17,21 @@ Device parse_device(std::string_view text);
 /// Throws UsageError if this build cannot hold tensors on the device. Nothing falls back to the CPU silently.
 void require_available(Device device);
 
+/// Where weights and trainable parameters that are made now are put (models/weights.h, models/parameter.h): the CPU, or
+/// what the innermost DeviceScope of this thread says. Everything else follows the tensors it works on.
+Device model_device();
+/// Throws UsageError if the device cannot be used.
+class DeviceScope {
+public:
+    explicit DeviceScope(Device device);
+    ~DeviceScope();
+    DeviceScope(const DeviceScope&) = delete;
+    DeviceScope& operator=(const DeviceScope&) = delete;
+
+private:
+    Device previous_;
+};
+
 /// Memory of a device other than the CPU. Copies are ordered with the device's work: what they read is complete, and
 /// they have ended when the call returns.
 class DeviceMemory {

@@ -265,6 +265,21 @@ Tensor Tensor::clone() const {
     return t;
 }
 
+void Tensor::assign(const Tensor& from) {
+    if (!contiguous()) throw ShapeError("assign: {} is a strided view", describe());
+    if (!(from.shape() == shape_)) throw ShapeError("assign: {} into {}", from.describe(), describe());
+    if (from.dtype() != dtype_) throw DTypeError("assign: {} into {}", from.describe(), describe());
+    if (numel() == 0) return;
+    if (from.device() != device()) return assign(from.to(device()));
+    if (device() != Device::cpu && !from.contiguous() && device_copies().contiguous)
+        return device_copies().contiguous(from, *this);
+    const Tensor source = from.to_contiguous();
+    if (device() == Device::cpu)
+        std::memmove(mutable_raw(), source.raw(), bytes());
+    else
+        device_memory(device()).copy(mutable_device_raw(), source.device_raw(), bytes());
+}
+
 Tensor Tensor::to(Device device) const {
     if (device == this->device()) return *this;
     if (device != Device::cpu && this->device() != Device::cpu) return to(Device::cpu).to(device);

@@ -147,6 +147,9 @@ public:
     /// This tensor, or a contiguous copy of it if it is a strided view.
     Tensor to_contiguous() const;
     Tensor clone() const;
+    /// Copies the elements of a tensor of the same shape and dtype, from whatever device, into this contiguous one:
+    /// rows into a cache, a checkpoint into a parameter. Throws ShapeError or DTypeError.
+    void assign(const Tensor& from);
     /// Zeros in place; contiguous tensors only.
     void fill_zero();
     /// Converted copy (f32, f64, bf16, f16 among each other; block formats to f32). On a device f32 to bf16 and f16 and

@@ -25,8 +25,8 @@ Optimizer::Optimizer(Parameters parameters, OptimizerConfig config, const GroupS
     PurposeScope scope(Purpose::optimizer);
     for (const Parameter& p : parameters_) {
         entries_.push_back({group_of(p), p.group == "adapter" && p.tensor.rank() >= 2});
-        m_.push_back(Tensor::zeros(p.tensor.shape()));
-        v_.push_back(Tensor::zeros(p.tensor.shape()));
+        for (auto* moments : {&m_, &v_})
+            moments->push_back(Tensor::zeros(p.tensor.shape(), DType::f32, p.tensor.device()));
     }
     configure(settings);
 }
@@ -38,6 +38,7 @@ void Optimizer::configure(const GroupSettings& settings) {
 
 GradientNorms Optimizer::norms(int64_t step) const {
     GradientNorms norms;
+    std::vector<Tensor> gradients;
     for (size_t i = 0; i < parameters_.size(); ++i) {
         if (!setting(i).trained) continue;
         const Parameter& p = parameters_[i];
@@ -46,7 +47,14 @@ GradientNorms Optimizer::norms(int64_t step) const {
                 "train: parameter \"{}\" received no gradient in step {}; it is trainable but does not reach the "
                 "loss; freeze it or use it",
                 p.name, step);
-        const double squares = kernels::sum_of_squares(grad(p.tensor));
+        gradients.push_back(grad(p.tensor));
+    }
+    std::vector<double> sums(gradients.size());
+    kernels::sums_of_squares(gradients, sums);
+    for (size_t i = 0, next = 0; i < parameters_.size(); ++i) {
+        if (!setting(i).trained) continue;
+        const Parameter& p = parameters_[i];
+        const double squares = sums[next++];
         norms.finite = norms.finite && std::isfinite(squares);
         // LoRA's A gets none in its first step, while B is zero
         if (squares == 0 && !(p.may_be_zero && setting(i).updates == 0))
@@ -67,14 +75,22 @@ GradientNorms Optimizer::norms(int64_t step) const {
 
 void Optimizer::update(double factor, const GradientNorms& norms) {
     const double clip = config_.clip_norm > 0 && norms.total > config_.clip_norm ? config_.clip_norm / norms.total : 1;
+    std::vector<Tensor> gradients;
+    std::vector<kernels::AdamParameter> steps;
+    gradients.reserve(parameters_.size());  // `steps` points at them
     for (size_t i = 0; i < parameters_.size(); ++i) {
         const GroupSetting& group = setting(i);
         if (!group.trained) continue;
-        AdamConfig adam = config_.adam;
-        if (!entries_[i].decays) adam.weight_decay = 0;
-        kernels::adam_step(parameters_[i].tensor, grad(parameters_[i].tensor), m_[i], v_[i], adam,
-                           static_cast<float>(group.rate * factor), group.updates + 1, static_cast<float>(clip));
+        gradients.push_back(grad(parameters_[i].tensor));
+        steps.push_back({.param = &parameters_[i].tensor,
+                         .grad = &gradients.back(),
+                         .m = &m_[i],
+                         .v = &v_[i],
+                         .lr = static_cast<float>(group.rate * factor),
+                         .step = group.updates + 1,
+                         .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
     }
+    kernels::adam_steps(steps, config_.adam, static_cast<float>(clip));
     for (GroupSetting& group : settings_) group.updates += group.trained;
     zero_gradients();
 }

@@ -19,9 +19,24 @@ constexpr const char* kParameter = "parameter/";
 constexpr const char* kFirst = "adam.m/";
 constexpr const char* kSecond = "adam.v/";
 
-TensorToStore to_store(const std::string& name, const Tensor& t) {
-    return {name, t.dtype(), {t.shape().begin(), t.shape().end()}, {static_cast<const std::byte*>(t.raw()), t.bytes()}};
-}
+/// What a file is to hold, on the CPU until it is written.
+class ToStore {
+public:
+    void add(const std::string& name, const Tensor& t) {
+        const Tensor& here = held_.emplace_back(t.to(Device::cpu));
+        tensors_.push_back({name,
+                            here.dtype(),
+                            {here.shape().begin(), here.shape().end()},
+                            {static_cast<const std::byte*>(here.raw()), here.bytes()}});
+    }
+    const std::vector<TensorToStore>& tensors() const {
+        return tensors_;
+    }
+
+private:
+    std::vector<Tensor> held_;
+    std::vector<TensorToStore> tensors_;
+};
 
 /// Checkpoints by the steps they stand for, oldest first.
 std::map<int64_t, fs::path> checkpoints_in(const fs::path& folder) {
@@ -45,7 +60,7 @@ void copy_into(const Checkpoint& file, const std::string& name, Tensor& t, bool 
     if (stored.dtype() != t.dtype() || !(stored.shape() == t.shape()))
         throw FileError("{}: \"{}\" is {}, but this model's is {} {}", file.path().string(), name, stored.describe(),
                         t.shape().str(), wavllm::name(t.dtype()));
-    std::memcpy(t.mutable_raw(), stored.raw(), stored.bytes());
+    t.assign(stored);
 }
 
 void append_line(const fs::path& path, const nlohmann::ordered_json& line) {
@@ -98,15 +113,15 @@ void RunFolder::log_timing(const nlohmann::ordered_json& timing) {
 }
 
 void RunFolder::save(int64_t steps_done, Optimizer& optimizer, int64_t keep) {
-    std::vector<TensorToStore> tensors;
+    ToStore file;
     for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
         const Parameter& p = optimizer.parameters()[i];
-        tensors.push_back(to_store(kParameter + p.name, p.tensor));
-        tensors.push_back(to_store(kFirst + p.name, optimizer.first()[i]));
-        tensors.push_back(to_store(kSecond + p.name, optimizer.second()[i]));
+        file.add(kParameter + p.name, p.tensor);
+        file.add(kFirst + p.name, optimizer.first()[i]);
+        file.add(kSecond + p.name, optimizer.second()[i]);
     }
     const fs::path folder = path_ / "checkpoints";
-    write_safetensors(folder / fmt::format("step-{:06}.safetensors", steps_done), tensors,
+    write_safetensors(folder / fmt::format("step-{:06}.safetensors", steps_done), file.tensors(),
                       {{"steps_done", std::to_string(steps_done)}, {"preset", preset_.to_json().dump()}});
     auto all = checkpoints_in(folder);
     while (static_cast<int64_t>(all.size()) > keep) {
@@ -139,13 +154,9 @@ void RunFolder::save_adapter(const Parameters& parameters) const {
     const DType dtype = preset_.train.adapter_dtype == "f16"    ? DType::f16
                         : preset_.train.adapter_dtype == "bf16" ? DType::bf16
                                                                 : DType::f32;
-    std::vector<Tensor> converted;  // alive until they are written
-    std::vector<TensorToStore> tensors;
-    for (const Parameter& p : parameters) {
-        converted.push_back(p.tensor.detach().to(dtype));
-        tensors.push_back(to_store(p.name, converted.back()));
-    }
-    write_safetensors(adapter_file(), tensors, {{"preset", preset_.to_json().dump()}});
+    ToStore file;
+    for (const Parameter& p : parameters) file.add(p.name, p.tensor.detach().to(dtype));
+    write_safetensors(adapter_file(), file.tensors(), {{"preset", preset_.to_json().dump()}});
 }
 
 Preset adapter_preset(const fs::path& file) {

@@ -10,7 +10,7 @@ namespace wavllm {
 /// Options that every subcommand takes.
 struct GlobalOptions {
     int threads = 0;             ///< 0: the cores this process may use
-    std::string device = "cpu";  ///< cpu; sim and cuda are names for later versions
+    std::string device = "cpu";  ///< where models are put: cpu, sim (docs/simt.md) or cuda
     std::string fusion = "on";   ///< on, off, or names of fusions to switch off
     bool memory = false;         ///< print the memory account at the end
 };

@@ -29,7 +29,6 @@ std::map<std::string, Command>& parts_of(const std::string& command) {
 }
 
 void apply(const GlobalOptions& options) {
-    require_available(parse_device(options.device));
     if (options.threads < 0) throw UsageError("--threads {}: must be at least 1 (or 0 for all cores)", options.threads);
     if (options.threads > 0) set_num_threads(options.threads);
     set_fusion(options.fusion);
@@ -59,7 +58,7 @@ int run(int argc, char** argv) {
     app.failure_message([&](const CLI::App*, const CLI::Error& e) { return usage_message(app, e, argc, argv); });
     GlobalOptions global;
     app.add_option("--threads", global.threads, "threads to use; results do not depend on it");
-    app.add_option("--device", global.device, "cpu (sim and cuda come later)");
+    app.add_option("--device", global.device, "cpu; sim: CUDA kernels on an emulated GPU, slowly (docs/simt.md); cuda: a GPU");
     app.add_option("--fusion", global.fusion, "on, off, or names of fused ops to run as their composition");
     app.add_flag("--memory", global.memory, "print the memory account and its peaks at the end");
     int code = 0;
@@ -69,6 +68,7 @@ int run(int argc, char** argv) {
         auto body = std::make_shared<std::function<int()>>(command.setup(*sub));
         sub->callback([&, body] {
             apply(global);
+            const DeviceScope device(parse_device(global.device));
             code = (*body)();
         });
     }

@@ -47,6 +47,10 @@ public:
     size_t bytes() const {
         return panels_.bytes();
     }
+    /// All of it, as it lies in memory: for checksums.
+    const Tensor& stored() const {
+        return panels_;
+    }
     kernels::Panels panels() const {
         return {panels_.raw(), panels_.dtype(), in_, out_};
     }

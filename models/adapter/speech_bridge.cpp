@@ -65,7 +65,7 @@ SpeechBridge SpeechBridge::load(const Weights& weights, const BridgeConfig& conf
 void SpeechBridge::set_output_norm() {
     if (config_.output_norm <= 0) return;
     PurposeScope scope(Purpose::weights);
-    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm);
+    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm, DType::f32, model_device());
 }
 
 Tensor SpeechBridge::join(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,

@@ -30,7 +30,7 @@ CtcHead::CtcHead(int64_t dim, uint64_t seed, CtcHeadConfig config)
       scale_(constant_parameter({1}, 1, "ctc.scale")),
       bias_(constant_parameter({1}, 0, "ctc.bias")) {
     PurposeScope scope(Purpose::weights);
-    unit_ = Tensor::full({dim}, 1 / std::sqrt(static_cast<double>(dim)));
+    unit_ = Tensor::full({dim}, 1 / std::sqrt(static_cast<double>(dim)), DType::f32, model_device());
 }
 
 CtcHead::Queries CtcHead::queries(const Tensor& speech) const {
@@ -58,17 +58,18 @@ void CtcHead::each_chunk(const Queries& q, const Llama& llama, F&& f) const {
         int32_t* id = ids.mutable_data<int32_t>();
         for (int64_t i = 0; i < n; ++i)
             id[i] = every ? static_cast<int32_t>(first + i) : config_.tokens[static_cast<size_t>(first + i)];
-        f(first, ids, linear(q.rows, rms_norm(llama.embed(ids), unit_, kNormEps)));
+        f(first, ids, linear(q.rows, rms_norm(llama.embed(ids), unit_, kNormEps)).to(Device::cpu));
     }
 }
 
 CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama) const {
     NoGrad no_grad;
     const Queries q = queries(speech);
+    const Tensor blank = q.blank.to(Device::cpu);
     const int64_t rows = speech.dim(0);
     const auto n_rows = static_cast<size_t>(rows);
     Said said{std::vector(n_rows, kBlank),
-              {q.blank.data<float>(), q.blank.data<float>() + rows},
+              {blank.data<float>(), blank.data<float>() + rows},
               std::vector(n_rows, kBlank),
               std::vector(n_rows, -std::numeric_limits<float>::infinity())};
     for (int64_t t = 0; t < rows; ++t)
@@ -98,12 +99,13 @@ CtcHead::Said CtcHead::best_path(const Tensor& speech, const Llama& llama) const
 Tensor CtcHead::log_probs(const Tensor& speech, const Llama& llama) const {
     NoGrad no_grad;
     const Queries q = queries(speech);
+    const Tensor blank = q.blank.to(Device::cpu);
     const int64_t rows = speech.dim(0);
     const int64_t columns =
         1 + (config_.tokens.empty() ? llama.config().vocab : static_cast<int64_t>(config_.tokens.size()));
     Tensor result = Tensor::empty({rows, columns});
     float* to = result.mutable_data<float>();
-    for (int64_t t = 0; t < rows; ++t) to[t * columns] = q.blank.data<float>()[t];
+    for (int64_t t = 0; t < rows; ++t) to[t * columns] = blank.data<float>()[t];
     each_chunk(q, llama, [&](int64_t first, const Tensor& ids, const Tensor& logits) {
         const int64_t n = ids.numel();
         const float* p = logits.data<float>();

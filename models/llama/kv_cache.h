@@ -4,10 +4,10 @@
 
 namespace wavllm {
 
-/// Keys (after rotation) and values of a batch of requests, each with a length of its own.
+/// Keys (after rotation) and values of a batch of requests, each with a length of its own, on the device of the model.
 class KvCache {
 public:
-    KvCache(const LlamaConfig& config, int64_t batch, int64_t capacity);
+    KvCache(const LlamaConfig& config, int64_t batch, int64_t capacity, Device device = model_device());
 
     int64_t batch() const {
         return batch_;

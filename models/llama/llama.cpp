@@ -100,16 +100,16 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
     const DType products = blocks_[static_cast<size_t>(layer)].q.dtype();
     if (fresh) return wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale, products});
     // A later turn of a conversation: the new rows of each request see all that its cache holds.
-    Tensor y = Tensor::empty({q.dim(0), config_.dim});
+    Tensor y = Tensor::empty({q.dim(0), config_.dim}, DType::f32, q.device());
     for (int64_t i = 0; i < cache.batch(); ++i) {
         const int64_t begin = borders[static_cast<size_t>(i)], end = borders[static_cast<size_t>(i) + 1];
         const int64_t keys = cache.length(i) + end - begin;
         const auto own = [&](const Tensor& t) { return t.select(0, i).slice(0, 0, keys); };
         const int64_t q_rows[] = {end - begin}, k_rows[] = {keys};
-        const Tensor part = wavllm::attention(
-            q.slice(0, begin, end), own(cache.keys(layer)), own(cache.values(layer)),
-            {kernels::make_borders(q_rows), kernels::make_borders(k_rows), AttentionMask::causal, scale, products});
-        std::memcpy(y.mutable_data<float>() + begin * config_.dim, part.data<float>(), part.bytes());
+        y.slice(0, begin, end)
+            .assign(wavllm::attention(q.slice(0, begin, end), own(cache.keys(layer)), own(cache.values(layer)),
+                                      {kernels::make_borders(q_rows), kernels::make_borders(k_rows),
+                                       AttentionMask::causal, scale, products}));
     }
     return y;
 }

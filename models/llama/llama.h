@@ -41,6 +41,9 @@ public:
     const LlamaConfig& config() const {
         return config_;
     }
+    Device device() const {
+        return norm_.device();
+    }
     /// Token embeddings [T, dim] of i32 ids.
     Tensor embed(const Tensor& ids) const;
     /// Root mean square over the embedding table: what an adapter's output norm aims at.

@@ -65,7 +65,8 @@ Llama Llama::load(const Weights& weights, const LlamaConfig& config, DType panel
                              .down = w.packed(n.down, d, config.ffn, panels)});
     }
     PurposeScope scope(Purpose::weights);
-    m.rope_ = make_rope_table(config.max_positions, config.head_dim(), config.rope_theta);
+    const RopeTable table = make_rope_table(config.max_positions, config.head_dim(), config.rope_theta);
+    m.rope_ = {table.cos.to(model_device()), table.sin.to(model_device())};
     return m;
 }
 

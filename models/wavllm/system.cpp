@@ -26,7 +26,7 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
         .preset = preset, .encoder = std::move(encoder), .llama = std::move(llama), .tokenizer = std::move(tokenizer)};
     {
         PurposeScope scope(Purpose::weights);
-        s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels);
+        s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels).to(s.encoder->device());
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
@@ -64,7 +64,8 @@ std::vector<EncodedClip> encode_clips(const System& system, std::span<const std:
     PurposeScope scope(Purpose::data);
     for (size_t i = 0; i < clips.size(); ++i) {
         EncodedClip clip;
-        clip.features = kernels::cast(kept.rows.slice(0, rows[chunks[i]], rows[chunks[i + 1]]), DType::bf16);
+        const Tensor own = kept.rows.slice(0, rows[chunks[i]], rows[chunks[i + 1]]);
+        clip.features = kernels::cast(own, DType::bf16).to(Device::cpu);
         clip.samples = static_cast<int64_t>(clips[i].size());
         for (int64_t c = chunks[i]; c < chunks[i + 1]; ++c) clip.chunk_rows.push_back(rows[c + 1] - rows[c]);
         result.push_back(std::move(clip));

@@ -7,9 +7,11 @@
 namespace wavllm {
 
 Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer) const {
-    if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim});
+    const Device device = llama_->device();
+    if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, DType::f32, device);
     borders = batch.feature_borders;
-    return bridge_.forward(batch.features, borders, batch.acoustic, batch.acoustic_borders, observer);
+    const Tensor acoustic = batch.acoustic.defined() ? batch.acoustic.to(device) : Tensor();
+    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer);
 }
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {

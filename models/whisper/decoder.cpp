@@ -20,8 +20,9 @@ WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t c
                          capacity, max_frames, config.max_target_positions, config.max_source_positions);
     PurposeScope scope(Purpose::kv_cache);
     for (int64_t i = 0; i < config.decoder_layers; ++i) {
-        self_.push_back(Tensor::empty({slots, capacity, 2 * config.heads, config.head_dim()}));
-        cross_.push_back(Tensor::empty({slots, max_frames, 2 * config.heads, config.head_dim()}));
+        for (auto [side, length] : {std::pair{&self_, capacity}, {&cross_, max_frames}})
+            side->push_back(
+                Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, model_device()));
     }
     tokens_ = Tensor::zeros({slots}, DType::i64);
     frames_ = Tensor::zeros({slots}, DType::i64);
@@ -50,15 +51,12 @@ Tensor attend_slots(const Tensor& q, const Tensor& cache, const Tensor& lengths,
     const Tensor keys = cache.slice(2, 0, heads), values = cache.slice(2, heads, 2 * heads);
     const float scale = whisper_attention_scale(dh);
     if (all_slots) return kernels::decode_attention(q, keys, values, lengths, scale);
-    Tensor spread = kernels::workspace({cache.dim(0), heads, dh});
-    float* to = spread.mutable_data<float>();
-    const int64_t row = heads * dh;
-    for (size_t i = 0; i < slots.size(); ++i)  // q may be a view of a fused projection: its heads lie together
-        std::copy_n(q.data<float>() + static_cast<int64_t>(i) * q.stride(0), row, to + slots[i] * row);
-    const Tensor all = kernels::decode_attention(spread, keys, values, lengths, scale);
-    Tensor y = Tensor::empty({static_cast<int64_t>(slots.size()), row});
+    Tensor spread = kernels::workspace({cache.dim(0), heads, dh}, q.device());
     for (size_t i = 0; i < slots.size(); ++i)
-        std::copy_n(all.data<float>() + slots[i] * row, row, y.mutable_data<float>() + static_cast<int64_t>(i) * row);
+        spread.select(0, slots[i]).assign(q.select(0, static_cast<int64_t>(i)));
+    const Tensor all = kernels::decode_attention(spread, keys, values, lengths, scale);
+    Tensor y = Tensor::empty({static_cast<int64_t>(slots.size()), heads * dh}, DType::f32, q.device());
+    for (size_t i = 0; i < slots.size(); ++i) y.select(0, static_cast<int64_t>(i)).assign(all.select(0, slots[i]));
     return y;
 }
 
@@ -100,11 +98,10 @@ void WhisperDecoder::listen(WhisperCache& cache, int64_t slot, const Tensor& enc
         encoded.dim(0) > cache.max_frames_)
         throw ShapeError("whisper decoder: encoded must be [1 to {} frames, {}], but is {}", cache.max_frames_,
                          config_.dim, encoded.describe());
-    const int64_t frames = encoded.dim(0), row = 2 * config_.dim;
+    const int64_t frames = encoded.dim(0);
     for (size_t i = 0; i < blocks_.size(); ++i) {
-        const Tensor kv = blocks_[i].cross_kv(encoded);
-        std::memcpy(cache.cross_[i].mutable_data<float>() + slot * cache.max_frames_ * row, kv.data<float>(),
-                    kv.bytes());
+        Tensor held = cache.cross_[i].select(0, slot).slice(0, 0, frames);
+        held.assign(whisper_heads(blocks_[i].cross_kv(encoded), 0, 2 * config_.heads, config_.head_dim()));
     }
     cache.frames_.mutable_data<int64_t>()[slot] = frames;
     cache.tokens_.mutable_data<int64_t>()[slot] = 0;
@@ -169,14 +166,15 @@ Tensor WhisperDecoder::run(Pass& pass, const Tensor& ids, const Observer* observ
 
 Tensor WhisperDecoder::self_attention(Pass& pass, size_t layer, const Tensor& x) const {
     const Block& b = blocks_[layer];
-    const int64_t heads = config_.heads, dh = config_.head_dim(), d = config_.dim;
+    const int64_t heads = config_.heads, dh = config_.head_dim();
     const Tensor qkv = b.self_qkv(x);
-    Tensor& cache = pass.cache.self_[layer];
-    float* held = cache.mutable_data<float>();
-    for (size_t i = 0; i < pass.slots.size(); ++i)
-        for (int64_t t = 0, slot = pass.slots[i]; t < pass.rows(i); ++t)  // keys and values lie side by side in both
-            std::copy_n(qkv.data<float>() + (pass.borders[i] + t) * 3 * d + d, 2 * d,
-                        held + (slot * pass.cache.capacity() + pass.cache.tokens(slot) + t) * 2 * d);
+    const Tensor keys_values = whisper_heads(qkv, heads, 2 * heads, dh);  // side by side, as in the cache
+    const Tensor& cache = pass.cache.self_[layer];
+    for (size_t i = 0; i < pass.slots.size(); ++i) {
+        const int64_t before = pass.cache.tokens(pass.slots[i]);
+        Tensor held = cache.select(0, pass.slots[i]).slice(0, before, before + pass.rows(i));
+        held.assign(keys_values.slice(0, pass.borders[i], pass.borders[i + 1]));
+    }
     const auto part = [&](int64_t i) { return whisper_heads(qkv, i * heads, heads, dh); };
     if (!pass.first) return b.self_out(attend_slots(part(0), cache, pass.self_lengths, pass.slots, pass.all_slots));
     const Tensor borders = Tensor::from(pass.borders, {static_cast<int64_t>(pass.borders.size())});
@@ -190,7 +188,7 @@ Tensor WhisperDecoder::cross_attention(Pass& pass, size_t layer, const Tensor& x
     const Tensor q = whisper_heads(b.cross_q(x), 0, heads, dh);
     const Tensor& cache = pass.cache.cross_[layer];
     if (!pass.first) return b.cross_out(attend_slots(q, cache, pass.cross_lengths, pass.slots, pass.all_slots));
-    Tensor mixed = Tensor::empty({x.dim(0), config_.dim});
+    Tensor mixed = Tensor::empty({x.dim(0), config_.dim}, DType::f32, x.device());
     for (size_t i = 0; i < pass.slots.size(); ++i) {
         const int64_t frames[] = {pass.cache.frames(pass.slots[i])}, rows[] = {pass.rows(i)};
         const Tensor kv = cache.select(0, pass.slots[i]).slice(0, 0, frames[0]);
@@ -198,7 +196,7 @@ Tensor WhisperDecoder::cross_attention(Pass& pass, size_t layer, const Tensor& x
                                            kv.slice(1, heads, 2 * heads),
                                            {kernels::make_borders(rows), kernels::make_borders(frames),
                                             AttentionMask::full, whisper_attention_scale(dh)});
-        std::memcpy(mixed.mutable_data<float>() + pass.borders[i] * config_.dim, y.data<float>(), y.bytes());
+        mixed.slice(0, pass.borders[i], pass.borders[i + 1]).assign(y);
     }
     return b.cross_out(mixed);
 }

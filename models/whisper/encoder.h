@@ -19,6 +19,9 @@ public:
     const WhisperConfig& config() const {
         return config_;
     }
+    Device device() const {
+        return conv1_bias_.device();
+    }
     /// mel: [frames, mels] f32, log-mel of chunks end to end (any mix of lengths, any clips); borders: i64 [chunks+1]
     /// in mel frames. Result: [T, dim] with frame_borders(borders). A chunk's bits do not depend on the others.
     /// Observed: "conv1" (before GELU), "embedded" (the blocks' input), "layer0", ..., "encoded".

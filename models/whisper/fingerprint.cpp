@@ -15,11 +15,11 @@ public:
     }
     void add(const Tensor& t) {
         numbers(t.shape().str(), name(t.dtype()));
-        digest_.update({static_cast<const std::byte*>(t.raw()), t.bytes()});
+        bytes(t);
     }
     void add(const PackedWeight& w) {
         numbers(w.out_features(), w.in_features(), name(w.dtype()));
-        digest_.update({static_cast<const std::byte*>(w.panels().data), w.bytes()});
+        bytes(w.stored());
     }
     void add(const PackedConv& w) {
         numbers(w.taps);
@@ -39,6 +39,11 @@ public:
     }
 
 private:
+    void bytes(const Tensor& t) {
+        const Tensor here = t.to(Device::cpu);
+        digest_.update({static_cast<const std::byte*>(here.raw()), here.bytes()});
+    }
+
     Sha256 digest_;
 };
 

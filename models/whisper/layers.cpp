@@ -49,12 +49,12 @@ WhisperLinear WhisperNames::fused(const char* ct2, const char* hf, std::span<con
     result.weight = n == 2 ? w.packed({name(0), name(1)}, n * dim, dim, panels_)
                            : w.packed({name(0), name(1), name(2)}, n * dim, dim, panels_);
     PurposeScope scope(Purpose::weights);
-    result.bias = Tensor::zeros({n * dim});
+    result.bias = Tensor::zeros({n * dim}, DType::f32, model_device());
     for (int64_t i = 0; i < n; ++i) {
         const std::string_view part = parts[static_cast<size_t>(i)];
         if (part == "k_proj") continue;  // softmax does not see a bias of the keys, so Whisper has none
         const Tensor bias = w.f32(fmt::format("{}.bias", part), {dim});
-        std::copy_n(bias.data<float>(), dim, result.bias.mutable_data<float>() + i * dim);
+        result.bias.slice(0, i * dim, (i + 1) * dim).assign(bias);
     }
     return result;
 }
