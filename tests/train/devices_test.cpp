@@ -2,6 +2,7 @@
 // bits again and for any order of threads, files that move between devices. Witness: the CPU.
 
 #include <doctest/doctest.h>
+#include <signal.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
