@@ -114,6 +114,7 @@ struct Heap {
         for (Account* a : {&of(device).purposes[static_cast<size_t>(purpose)], &of(device).total}) {
             a->bytes += static_cast<size_t>(bytes);  // a negative number wraps around to less
             a->peak = std::max(a->peak, a->bytes);
+            if (bytes > 0) a->given += static_cast<size_t>(bytes);
         }
     }
 };

@@ -19,6 +19,7 @@ std::string_view name(Purpose purpose);
 struct Account {
     size_t bytes = 0;  ///< held now
     size_t peak = 0;   ///< most held at once since reset_peaks()
+    size_t given = 0;  ///< in all since the process began
 };
 
 namespace memory {

@@ -24,7 +24,7 @@ struct Command {
 /// --no-cache of the commands that read manifests (feature_cache in wavllm/support/speech.h).
 void add_no_cache(CLI::App& app, bool& no_cache);
 
-/// Adds the parts of a command (`wavllm bench ops`) as its subcommands, of which one must be given; what is returned
+/// Adds the parts of a command (`wavllm bench kernels`) as its subcommands, of which one must be given; what is returned
 /// runs it.
 std::function<int()> setup_parts(const std::string& command, CLI::App& app);
 

@@ -54,8 +54,7 @@ CrossEntropy cross_entropy(const Tensor& x, const Tensor& head, const Tensor& ta
 
 DERIVATIVE(cross_entropy) {
     const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
-    return cross_entropy(in[0], PackedWeight::pack(in[1].detach(), dtype), in[2], static_cast<double>(in[0].rows()))
-        .loss;
+    return cross_entropy(in[0], packed_once(in[1].detach(), dtype), in[2], static_cast<double>(in[0].rows())).loss;
 }
 
 DERIVATIVE(cross_entropy_logits) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/attention/attention_body.h"
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 
@@ -14,8 +13,10 @@ DeviceHeads heads_of(const Tensor& t) {
     return {t.device_data<float>(), t.stride(0), t.stride(1)};
 }
 
-DeviceAttention describe(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
-                         const AttentionSizes& z) {
+}  // namespace
+
+DeviceAttention describe_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                                   const AttentionSizes& z) {
     DeviceAttention a{.q = heads_of(q),
                       .k = heads_of(k),
                       .v = heads_of(v),
@@ -35,6 +36,8 @@ DeviceAttention describe(const Tensor& q, const Tensor& k, const Tensor& v, cons
     }
     return a;
 }
+
+namespace {
 
 /// Room for heads rounded to bf16.
 struct Packed {
@@ -67,7 +70,7 @@ AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Ten
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}, DType::f32, device),
                             Tensor::empty({q.dim(0), z.heads}, DType::f32, device)};
     if (q.dim(0) == 0) return result;
-    const DeviceAttention a = describe(q, k, v, layout, z);
+    const DeviceAttention a = describe_attention(q, k, v, layout, z);
     auto* y = result.y.mutable_device_data<float>();
     auto* log_sum_exp = result.log_sum_exp.mutable_device_data<float>();
     if (layout.products == DType::bf16) {
@@ -95,7 +98,7 @@ AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& 
         g.dk = (result.dk = Tensor::empty(k.shape(), DType::f32, device)).mutable_device_data<float>();
         g.dv = (result.dv = Tensor::empty(v.shape(), DType::f32, device)).mutable_device_data<float>();
     }
-    const DeviceAttention a = describe(q, k, v, layout, z);
+    const DeviceAttention a = describe_attention(q, k, v, layout, z);
     if (layout.products == DType::bf16) {
         const Packed packed(a, q.dim(0), k.dim(0), true, device);
         on(attention_backward_bf16_body, device)(a, packed.heads, g);

@@ -24,7 +24,7 @@ Tensor ids(std::vector<int32_t> values) {
 OP_CASES(cross_entropy) {
     op.forward = [](Inputs in, const Params& p) {
         const auto n = static_cast<double>(in[0].rows());
-        const PackedWeight head = PackedWeight::pack(in[1], p.flag("bf16") ? DType::bf16 : DType::f32);
+        const PackedWeight& head = packed_once(in[1], p.flag("bf16") ? DType::bf16 : DType::f32);
         const Tensor losses = kernels::cross_entropy(in[0], head, in[2], 1.0f, false).losses;
         double sum = 0;
         for (double l : losses.values()) sum += l;

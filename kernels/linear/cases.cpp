@@ -8,7 +8,7 @@ namespace {
 Tensor run(Inputs in, const Params& p) {
     const Tensor bias = in.size() > 2 ? in[2] : Tensor();
     if (!p.flag("packed")) return kernels::linear(in[0], in[1], bias);
-    return kernels::linear(in[0], PackedWeight::pack(in[1], p.flag("bf16") ? DType::bf16 : DType::f32), bias);
+    return kernels::linear(in[0], packed_once(in[1], p.flag("bf16") ? DType::bf16 : DType::f32), bias);
 }
 
 }  // namespace

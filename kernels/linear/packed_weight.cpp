@@ -118,4 +118,23 @@ std::string PackedWeight::describe() const {
                        device() == Device::cpu ? "" : fmt::format(" on {}", wavllm::name(device())));
 }
 
+const PackedWeight& packed_once(const Tensor& w, DType panel_dtype) {
+    struct Kept {
+        Tensor w;  // held, so that no other weight can come to lie where it lay
+        uint32_t version = 0;
+        DType dtype = DType::f32;
+        PackedWeight packed;
+    };
+    static auto* kept = new Kept;  // never destroyed: devices may be gone when static objects are
+    const auto at = [](const Tensor& t) { return t.device() == Device::cpu ? t.raw() : t.device_raw(); };
+    const bool same = kept->w.defined() && at(kept->w) == at(w) && kept->version == w.storage()->version() &&
+                      kept->w.device() == w.device() && kept->w.shape() == w.shape() && kept->w.dtype() == w.dtype() &&
+                      kept->dtype == panel_dtype;
+    if (!same) {
+        *kept = {};
+        *kept = {w, w.storage()->version(), panel_dtype, PackedWeight::pack(w, panel_dtype)};
+    }
+    return kept->packed;
+}
+
 }  // namespace wavllm

@@ -69,4 +69,8 @@ private:
     int64_t in_ = 0, out_ = 0;
 };
 
+/// PackedWeight::pack(w, dtype) for cases and benchmarks, which ask for the same weight again and again: made once, and kept
+/// until another weight comes.
+const PackedWeight& packed_once(const Tensor& w, DType panel_dtype);
+
 }  // namespace wavllm

@@ -29,7 +29,7 @@ OP_CASES(lora_linear) {
     op.forward = [](Inputs in, const Params& p) {
         const DropoutKey drop = dropout_of(p, in[0].rows());
         const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
-        return kernels::lora_linear(in[0], PackedWeight::pack(in[1], dtype), in[2], in[3], scale_of(in, p), &drop).y;
+        return kernels::lora_linear(in[0], packed_once(in[1], dtype), in[2], in[3], scale_of(in, p), &drop).y;
     };
     op.reference = [](Inputs64 in, const Params& p) {
         const Array64 &x = in[0], &w = in[1], &a = in[2], &b = in[3];

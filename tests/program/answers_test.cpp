@@ -26,7 +26,7 @@ TEST_CASE("program: every subcommand explains itself with an example") {
         CHECK(help.code == 0);
         CHECK(help.out.find("Example:\n  wavllm " + name) != std::string::npos);
     }
-    for (const std::string part : {"ops", "fusion", "encoder", "step"}) {
+    for (const std::string part : {"kernels", "fusion", "encoder", "step"}) {
         CAPTURE(part);
         CHECK(run_program({"bench", part, "--help"}).out.find("wavllm bench " + part) != std::string::npos);
     }
@@ -92,22 +92,63 @@ TEST_CASE("program: transcribe FILE: the adapter that ships hears a speaker it w
     }
 }
 
-TEST_CASE("program: bench ops gives every figure of its table") {
+TEST_CASE("program: bench kernels gives every figure of its table") {
     const TempFolder folder;
-    const std::string file = folder / "ops.json";
-    const ProgramResult r = run_program({"bench", "ops", "--op", "scale", "--json", file});
+    const std::string file = folder / "kernels.json";
+    const ProgramResult r = run_program({"bench", "kernels", "--op", "scale", "--json", file});
     CAPTURE(r.err);
     REQUIRE(r.code == 0);
     const auto facts = nlohmann::json::parse(read_all(file));
     CHECK(facts.at("machine").at("gemm_f32_flops_per_second").get<double>() > 1e8);
     CHECK(facts.at("machine").at("read_bytes_per_second").get<double>() > 1e8);
-    REQUIRE(!facts.at("ops").empty());
-    for (const auto& op : facts.at("ops")) {
+    REQUIRE(!facts.at("cases").empty());
+    for (const auto& op : facts.at("cases")) {
         CHECK(op.at("forward_seconds").at("runs").get<int>() >= 5);
         CHECK(op.at("forward_seconds").at("median").get<double>() > 0);
         CHECK(op.at("backward_seconds").at("median").get<double>() > 0);
         CHECK(op.at("share_of_roof").get<double>() > 0);
     }
+}
+
+TEST_CASE("program: bench kernels on sim counts sectors, bank conflicts and the steps of a ladder") {
+    const auto run = [](std::vector<std::string> more) {
+        std::vector<std::string> arguments{"--device", "sim", "bench", "kernels", "--json", "-", "--op"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const ProgramResult r = run_program(arguments);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        return nlohmann::json::parse(r.out);
+    };
+    const auto silu = run({"silu"});
+    CHECK(silu.at("device") == "sim");
+    REQUIRE(silu.at("cases").size() == 2);  // forward and backward of one case
+    const auto& forward = silu.at("cases").at(0);
+    CHECK(forward.at("pass") == "forward");
+    REQUIRE(forward.at("kernels").size() == 1);
+    CHECK(forward.at("kernels").at(0).at("bytes_loaded") == 640 * 576 * 4);
+    CHECK(forward.at("kernels").at(0).at("load_sectors") == 640 * 576 * 4 / 32);
+    CHECK(forward.at("kernels").at(0).at("sectors_of_ideal") == 1.0);
+
+    const auto ladder = run({"softmax", "--ladder"}).at("ladders").at(0);
+    REQUIRE(ladder.at("steps").size() == 3);
+    CHECK(ladder.at("steps").at(0).at("kernels").at(0).at("sectors_of_ideal") == doctest::Approx(8));
+    CHECK(ladder.at("steps").at(2).at("kernels").at(0).at("sectors_of_ideal") == 1.0);
+
+    CHECK(run_program({"bench", "kernels", "--ladder"}).err.find("--device sim") != std::string::npos);
+    CHECK(run_program({"--device", "sim", "bench", "kernels", "--ladder", "--op", "silu"}).err.find("no ladder") !=
+          std::string::npos);
+}
+
+TEST_CASE("program: bench fusion on sim counts what a fusion saves") {
+    const ProgramResult r = run_program({"--device", "sim", "bench", "fusion", "--op", "silu_mul", "--json", "-"});
+    CAPTURE(r.err);
+    REQUIRE(r.code == 0);
+    const auto facts = nlohmann::json::parse(r.out);
+    REQUIRE(facts.at("fusions").size() == 1);
+    const auto &fused = facts.at("fusions").at(0).at("fused"), &composed = facts.at("fusions").at(0).at("composed");
+    CHECK(fused.at("launches").get<int>() < composed.at("launches").get<int>());
+    CHECK(fused.at("bytes_moved").get<double>() < composed.at("bytes_moved").get<double>());
+    CHECK(fused.at("value_error").get<double>() < 1e-6);
 }
 
 TEST_CASE("program: bench step needs no download and asks for no memory once it runs") {

@@ -5,19 +5,22 @@
 
 namespace wavllm {
 
-TapedCase::TapedCase(const Op& op, const OpCase& c)
-    : taped(op.has_gradient ? derivative(op.name) : nullptr), op_case(&c) {
-    for (size_t i = 0; i < c.inputs.size(); ++i) {
-        const Tensor& input = c.inputs[i];
+std::vector<Tensor> inputs_on(Device device, Inputs inputs) {
+    PurposeScope scope(Purpose::data);
+    std::vector<Tensor> result;
+    for (const Tensor& t : inputs)
+        result.push_back(t.defined() && info(t.dtype()).floating && device != t.device() ? t.to(device) : t);
+    return result;
+}
+
+TapedCase::TapedCase(const Op& op, const OpCase& c, Device device)
+    : taped(op.has_gradient ? derivative(op.name) : nullptr), op_case(&c), inputs(inputs_on(device, c.inputs)) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
         const bool asked = c.differentiable.empty() || (i < c.differentiable.size() && c.differentiable[i]);
-        if (!taped || !asked || !input.defined() || input.dtype() != DType::f32) {
-            inputs.push_back(input);
-            continue;
-        }
+        if (!taped || !asked || !inputs[i].defined() || inputs[i].dtype() != DType::f32) continue;
         PurposeScope scope(Purpose::data);
-        Tensor leaf = input.clone();
-        set_requires_grad(leaf);
-        inputs.push_back(leaf);
+        if (device == Device::cpu) inputs[i] = inputs[i].clone();
+        set_requires_grad(inputs[i]);
         any = true;
     }
 }
@@ -28,12 +31,30 @@ Tensor TapedCase::forward() const {
 
 Tensor TapedCase::gradient_of(const Tensor& y) const {
     PurposeScope scope(Purpose::data);
-    return Tensor::full(y.shape(), 1);
+    return Tensor::full(y.shape(), 1, DType::f32, y.device());
 }
 
 void TapedCase::forget() const {
     for (const Tensor& t : inputs)
         if (t.defined() && requires_grad(t)) zero_grad(t);
+}
+
+std::vector<BenchCase> bench_cases(const std::string& op) {
+    std::vector<BenchCase> cases;
+    const auto add = [&](const Op& from) {
+        for (const OpCase& c : from.cases)
+            if (c.bench) cases.push_back({&from, &c});
+    };
+    if (!op.empty())
+        add(find_op(op));
+    else
+        for (const auto& [name, from] : ops_with_benchmarks()) add(from);
+    if (cases.empty()) throw UsageError("op \"{}\" has no case marked bench in kernels/{}/cases.cpp", op, op);
+    return cases;
+}
+
+bool emulated_in_seconds(const OpCase& c) {
+    return c.flops <= 1.2e9 && c.bytes <= 6.4e7;
 }
 
 const Op& find_op(const std::string& name) {

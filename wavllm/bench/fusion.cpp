@@ -1,4 +1,4 @@
-// wavllm bench fusion: what each fused op is worth against its composition, and what error it adds.
+// wavllm bench fusion: what each fused op is worth against its composition on a device, and what error it adds.
 
 #include "kernels/common/fusion.h"
 
@@ -9,7 +9,10 @@
 #include "autograd/tape.h"
 #include "data/progress.h"
 #include "tensor/allocator.h"
+#include "tensor/text.h"
 #include "wavllm/bench/cases.h"
+#include "wavllm/bench/device_clock.h"
+#include "wavllm/bench/kernel_counters.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
 #include "wavllm/command.h"
@@ -35,35 +38,46 @@ public:
     FusionSetting& operator=(const FusionSetting&) = delete;
 };
 
-/// One way of computing a case.
+/// One way of computing a case, forward and backward.
 struct Side {
-    Timing time;      // forward and backward
-    size_t peak = 0;  // bytes above what was held before
+    Timing time;           // not on the emulator
+    double bytes = 0;      // moved: counted on the emulator, elsewhere from the tensors that are made
+    int64_t launches = 0;  // on the emulator
+    size_t peak = 0;       // bytes above what was held before
     double value_error = 0, gradient_error = 0;
 };
 
-void measure_speed(const Op& op, const OpCase& c, int runs, Side& side) {
-    const TapedCase taped(op, c);
+void measure_cost(const Op& op, const OpCase& c, Device device, int runs, Side& side) {
+    const TapedCase taped(op, c, device);
     const auto pass = [&](const Tensor& dy) {
         const Tensor y = taped.forward();
         if (taped.any) backward(y, dy);
     };
-    const Tensor dy = taped.gradient_of(taped.forward());
+    const Tensor dy = taped.gradient_of(taped.forward());  // this also makes what is made once (packed weights)
     clear_tape();
-    side.time = measure(
-        [&] {
-            const Tensor own = dy.clone();  // backward functions may take it over and add to it
-            const Stopwatch watch;
-            pass(own);
-            const double seconds = watch.seconds();
-            taped.forget();
-            return seconds;
-        },
-        runs);
-    const size_t before = memory::total().bytes;
+    if (device != Device::sim)
+        side.time = measure(
+            [&] {
+                const Tensor own = dy.clone();  // backward functions may take it over and add to it
+                const double seconds = device_clock(device).seconds([&] { pass(own); });
+                taped.forget();
+                return seconds;
+            },
+            runs);
+    const Account before = memory::total(device);
     memory::reset_peaks();
-    pass(dy);
-    side.peak = memory::total().peak - before;
+    if (device == Device::sim) {
+        PassCounters counted;
+        counted.kernels = count_kernels([&] { pass(dy); });
+        side.bytes = bytes_moved(counted.total());
+        side.launches = counted.launches();
+    } else {
+        pass(dy);
+        side.bytes = 2 * static_cast<double>(memory::total(device).given - before.given);
+        for (const Tensor& t : taped.inputs)
+            if (t.defined()) side.bytes += static_cast<double>(t.bytes());
+    }
+    side.peak = memory::total(device).peak - before.bytes;
     taped.forget();
 }
 
@@ -72,12 +86,12 @@ void raise(double& worst, double error) {
     if (!std::isnan(worst) && !(error <= worst)) worst = error;
 }
 
-double value_error(const Op& op, const TapedOp& taped, const OpCase& c) {
+double value_error(const Op& op, const TapedOp& taped, const OpCase& c, Device device) {
     NoGrad no_grad;
     std::vector<Array64> inputs;
     for (const Tensor& t : c.inputs) inputs.push_back(t.defined() ? Array64(t) : Array64());
     const Array64 expected = op.reference(inputs, c.params);
-    const std::vector<double> actual = taped(c.inputs, c.params).values();
+    const std::vector<double> actual = taped(inputs_on(device, c.inputs), c.params).values();
     double scale = 1e-3, worst = 0;
     for (const double e : expected.v) scale = std::max(scale, std::isfinite(e) ? std::abs(e) : 0.0);
     for (size_t i = 0; i < actual.size(); ++i)
@@ -85,14 +99,14 @@ double value_error(const Op& op, const TapedOp& taped, const OpCase& c) {
     return worst;
 }
 
-void measure_errors(const Op& op, Side& side) {
+void measure_errors(const Op& op, Device device, Side& side) {
     const TapedOp* taped = derivative(op.name);
     for (const OpCase& c : op.cases) {
         if (c.bench) continue;  // too large for a reference in float64
-        raise(side.value_error, value_error(op, *taped, c));
-        const GradientError g =
-            gradient_check([&](Inputs in) { return (*taped)(in, c.params); },
-                           [&](Inputs64 in) { return op.reference(in, c.params); }, c.inputs, c.differentiable);
+        raise(side.value_error, value_error(op, *taped, c, device));
+        const GradientError g = gradient_check([&](Inputs in) { return (*taped)(in, c.params); },
+                                               [&](Inputs64 in) { return op.reference(in, c.params); },
+                                               inputs_on(device, c.inputs), c.differentiable);
         raise(side.gradient_error, g.relative);
     }
 }
@@ -104,10 +118,16 @@ struct Row {
 
     ordered_json to_json() const {
         const auto side = [](const Side& s) {
-            return ordered_json{{"seconds", s.time.to_json()},
-                                {"peak_bytes", s.peak},
-                                {"value_error", s.value_error},
-                                {"gradient_error", s.gradient_error}};
+            ordered_json out;
+            if (s.time.runs > 0)
+                out["seconds"] = s.time.to_json();
+            else
+                out["launches"] = s.launches;
+            out["bytes_moved"] = s.bytes;
+            out["peak_bytes"] = s.peak;
+            out["value_error"] = s.value_error;
+            out["gradient_error"] = s.gradient_error;
+            return out;
         };
         return {{"fusion", fusion.name},
                 {"composition", fusion.composition},
@@ -117,14 +137,15 @@ struct Row {
     }
 };
 
-std::vector<Row> run_all(int runs) {
+std::vector<Row> run_all(Device device, const std::string& op, int runs) {
     std::vector<Row> rows;
     for (const FusionInfo& f : fusions()) {
+        if (!op.empty() && op != f.name) continue;
         const auto it = ops_with_benchmarks().find(std::string(f.name));
         if (it == ops_with_benchmarks().end() || !derivative(it->first))
             continue;  // part of a model, without cases of its own
         for (const OpCase& c : it->second.cases)
-            if (c.bench) rows.push_back({f, c.name, {}, {}});
+            if (c.bench && (device != Device::sim || emulated_in_seconds(c))) rows.push_back({f, c.name, {}, {}});
     }
     Progress bar("bench fusion", static_cast<int64_t>(rows.size()), "cases");
     Side fused, composed;  // errors belong to the op and are measured at its first case
@@ -138,10 +159,10 @@ std::vector<Row> run_all(int runs) {
         for (const bool fuse : {true, false}) {
             const FusionSetting setting(fuse ? std::string_view() : row.fusion.name);
             Side& errors = fuse ? fused : composed;
-            if (last != row.fusion.name) measure_errors(op, errors = {});
+            if (last != row.fusion.name) measure_errors(op, device, errors = {});
             Side& side = fuse ? row.fused : row.composed;
             side = errors;
-            measure_speed(op, c, runs, side);
+            measure_cost(op, c, device, runs, side);
         }
         last = row.fusion.name;
     }
@@ -150,34 +171,48 @@ std::vector<Row> run_all(int runs) {
     return rows;
 }
 
-void print(const std::vector<Row>& rows) {
-    Table table({"fusion", "case", "fused", "composed", "speed-up", "peak fused", "composed", "error fused", "composed",
-                 "gradient fused", "composed"},
-                {true, true});
-    for (const Row& r : rows)
-        table.add({std::string(r.fusion.name), r.op_case, format_seconds(r.fused.time.median),
-                   format_seconds(r.composed.time.median),
-                   fmt::format("{:.2f} x", r.composed.time.median / r.fused.time.median),
-                   format_bytes(static_cast<double>(r.fused.peak)), format_bytes(static_cast<double>(r.composed.peak)),
+void print(const std::vector<Row>& rows, Device device) {
+    const bool sim = device == Device::sim;
+    Table table(
+        {"fusion", "case", sim ? "launches fused" : "fused", "composed", sim ? "of them" : "speed-up", "moved fused",
+         "composed", "peak fused", "composed", "error fused", "composed", "gradient fused", "composed"},
+        {true, true});
+    for (const Row& r : rows) {
+        const auto cost = [&](const Side& s) {
+            return sim ? std::to_string(s.launches) : format_seconds(s.time.median);
+        };
+        const double gain = sim ? static_cast<double>(r.composed.launches) / static_cast<double>(r.fused.launches)
+                                : r.composed.time.median / r.fused.time.median;
+        const auto bytes = [](double b) { return format_bytes(b); };
+        table.add({std::string(r.fusion.name), r.op_case, cost(r.fused), cost(r.composed),
+                   fmt::format("{:.2f} x", gain), bytes(r.fused.bytes), bytes(r.composed.bytes),
+                   bytes(static_cast<double>(r.fused.peak)), bytes(static_cast<double>(r.composed.peak)),
                    fmt::format("{:.1e}", r.fused.value_error), fmt::format("{:.1e}", r.composed.value_error),
                    fmt::format("{:.1e}", r.fused.gradient_error), fmt::format("{:.1e}", r.composed.gradient_error)});
+    }
     table.print();
     fmt::print("\n");
     for (const FusionInfo& f : fusions()) fmt::print("{} = {}\n", f.name, f.composition);
     fmt::print(
-        "\ntime: forward and backward. peak: memory above the inputs. error: against the float64 reference, largest of "
-        "the op's\ntest cases, as a part of the largest value; gradient: likewise, against central differences of the "
-        "reference.\n");
+        "\n{}: forward and backward. moved: {}. peak: memory above the inputs. error: against the float64 reference, "
+        "largest of\nthe op's test cases, as a part of the largest value; gradient: likewise, against central "
+        "differences of the reference.\n",
+        sim ? "launches" : "time",
+        sim ? "sectors of global memory, as the emulator counted them"
+            : "inputs once, and every tensor that is made once written and once read (computed, not counted)");
 }
 
-int bench_fusion(int runs, const std::string& json) {
+int bench_fusion(int runs, const std::string& op, const std::string& json) {
     if (runs < 5) throw UsageError("--runs {}: a median needs at least 5 runs", runs);
+    const Device device = model_device();
     Machine machine;
-    if (json != "-") (machine = measure_machine()).print();
-    const std::vector<Row> rows = run_all(runs);
-    if (json != "-") print(rows);
+    if (json != "-" && device != Device::sim) (machine = measure_machine(device)).print();
+    const std::vector<Row> rows = run_all(device, op, runs);
+    if (rows.empty())
+        throw UsageError("--op: no fused op \"{}\" with cases; see the list of wavllm bench fusion", printable(op));
+    if (json != "-") print(rows, device);
     if (!json.empty()) {
-        ordered_json out = {{"fusions", ordered_json::array()}};
+        ordered_json out = {{"device", name(device)}, {"fusions", ordered_json::array()}};
         for (const Row& r : rows) out["fusions"].push_back(r.to_json());
         write_json(out, json);
     }
@@ -185,13 +220,15 @@ int bench_fusion(int runs, const std::string& json) {
 }
 
 WAVLLM_PART(bench, fusion,
-            {"fusion", "each fused op against its composition: time, memory, error", "wavllm bench fusion",
+            {"fusion", "each fused op against its composition: time, bytes moved, memory, error", "wavllm bench fusion",
              [](CLI::App& app) {
                  auto runs = std::make_shared<int>(5);
                  auto json = std::make_shared<std::string>();
+                 auto op = std::make_shared<std::string>();
+                 app.add_option("--op", *op, "this fused op only");
                  app.add_option("--runs", *runs, "timed runs, at least (5)");
                  app.add_option("--json", *json, "write the figures to this file (- is stdout)");
-                 return [runs, json] { return bench_fusion(*runs, *json); };
+                 return [runs, op, json] { return bench_fusion(*runs, *op, *json); };
              }});
 
 }  // namespace

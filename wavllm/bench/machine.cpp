@@ -7,9 +7,11 @@
 
 #include "kernels/common/simd.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/gemm_device.h"
 #include "tensor/philox.h"
 #include "tensor/tensor.h"
 #include "tensor/thread_pool.h"
+#include "wavllm/bench/device_clock.h"
 #include "wavllm/bench/timing.h"
 
 namespace wavllm {
@@ -49,6 +51,47 @@ double peak_bandwidth() {
     return static_cast<double>(elements) * sizeof(float) / t.fastest;
 }
 
+Machine measure_gpu(Device device) {
+    DeviceClock& clock = device_clock(device);
+    const auto fastest = [&](const std::function<void()>& work) {
+        return measure([&] { return clock.seconds(work); }, 9).fastest;
+    };
+    Machine machine{.device = device, .threads = num_threads()};
+    PurposeScope scope(Purpose::workspace);
+    {
+        const Tensor from = Tensor::zeros({int64_t{1} << 27}, DType::f32, device);
+        Tensor to = Tensor::empty(from.shape(), DType::f32, device);
+        const double seconds =
+            fastest([&] { device_memory(device).copy(to.mutable_device_raw(), from.device_raw(), from.bytes()); });
+        machine.bandwidth = 2 * static_cast<double>(from.bytes()) / seconds;
+    }
+    constexpr int64_t n = 4096;
+    const auto factor = [&](const char* purpose) {  // no constants: multiplying zeros costs a GPU less power
+        Tensor t = Tensor::empty({n, n});
+        const Philox rng(1, purpose, 0);
+        float* p = t.mutable_data<float>();
+        for (int64_t i = 0; i < t.numel(); ++i) p[i] = rng.normal(static_cast<uint64_t>(i));
+        return t.to(device);
+    };
+    const Tensor a = factor("peak a"), b = factor("peak b");
+    Tensor c = Tensor::empty({n, n}, DType::f32, device), a_rounded, b_rounded;
+    kernels::Product p{.m = n,
+                       .n = n,
+                       .k = n,
+                       .a = kernels::along(a.device_data<float>(), n),
+                       .b = kernels::along(b.device_data<float>(), n),
+                       .c = c.mutable_device_data<float>(),
+                       .c_stride = n};
+    const auto rate = [&](DType products) {
+        return 2.0 * n * n * n / fastest([&] { kernels::device_gemm(device, p, products); });
+    };
+    machine.flops = rate(DType::f32);
+    p.a = kernels::rounded(device, p.a, n, n, a_rounded);
+    p.b = kernels::rounded(device, p.b, n, n, b_rounded);
+    machine.bf16_flops = rate(DType::bf16);
+    return machine;
+}
+
 }  // namespace
 
 double load_average() {
@@ -56,21 +99,30 @@ double load_average() {
     return getloadavg(&load, 1) == 1 ? load : 0;
 }
 
-Machine measure_machine() {
+Machine measure_machine(Device device) {
     const double load = load_average();  // before our own work counts
-    return {num_threads(), peak_flops(), peak_bandwidth(), load};
+    Machine machine = device == Device::cpu
+                          ? Machine{.threads = num_threads(), .flops = peak_flops(), .bandwidth = peak_bandwidth()}
+                          : measure_gpu(device);
+    machine.load = load;
+    return machine;
 }
 
 nlohmann::ordered_json Machine::to_json() const {
-    return {{"threads", threads},
-            {"gemm_f32_flops_per_second", flops},
-            {"read_bytes_per_second", bandwidth},
-            {"load_average", load}};
+    nlohmann::ordered_json out = {{"device", name(device)}, {"threads", threads}, {"gemm_f32_flops_per_second", flops}};
+    if (bf16_flops > 0) out["gemm_bf16_flops_per_second"] = bf16_flops;
+    out[device == Device::cpu ? "read_bytes_per_second" : "copy_bytes_per_second"] = bandwidth;
+    out["load_average"] = load;
+    return out;
 }
 
 void Machine::print() const {
-    fmt::print("{} thread{}, f32 GEMM {:.0f} GFLOP/s, reads {:.1f} GB/s, load average {:.1f}\n", threads,
-               threads == 1 ? "" : "s", flops / 1e9, bandwidth / 1e9, load);
+    if (device == Device::cpu)
+        fmt::print("{} thread{}, f32 GEMM {:.0f} GFLOP/s, reads {:.1f} GB/s, load average {:.1f}\n", threads,
+                   threads == 1 ? "" : "s", flops / 1e9, bandwidth / 1e9, load);
+    else
+        fmt::print("{}: GEMM f32 {:.1f}, bf16 {:.1f} TFLOP/s, copies {:.0f} GB/s; load average {:.1f}\n", name(device),
+                   flops / 1e12, bf16_flops / 1e12, bandwidth / 1e9, load);
     if (load > std::thread::hardware_concurrency())
         fmt::print("other processes are using this machine: timings are longer than they would be\n");
     fmt::print("\n");

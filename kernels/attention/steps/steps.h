@@ -14,8 +14,7 @@
 
 namespace wavllm::kernels {
 
-inline CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)> attention_naive_body{"attention, step 1"};
-inline CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)> attention_online_body{
-    "attention, step 2"};
+using AttentionStepBody = CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)>;
+inline AttentionStepBody attention_naive_body{"attention, step 1"}, attention_online_body{"attention, step 2"};
 
 }  // namespace wavllm::kernels

@@ -23,14 +23,16 @@ inline GemmStepBody gemm_registers_body{"gemm step 3, tiles in registers"};
 inline GemmStepBody gemm_tensor_cores_body{"gemm step 4, tensor cores"};
 
 struct GemmStep {
-    const char* name;
+    const char *name, *idea;
     const GemmStepBody* body;
+    bool rounds = false;  ///< its factors to bf16
 };
 inline std::span<const GemmStep> gemm_steps() {
-    static const GemmStep steps[] = {{"naive", &gemm_naive_body},
-                                     {"shared", &gemm_shared_body},
-                                     {"registers", &gemm_registers_body},
-                                     {"tensor cores", &gemm_tensor_cores_body}};
+    static const GemmStep steps[] = {
+        {"naive", "a thread an element: two loads for each multiplication", &gemm_naive_body},
+        {"shared", "a block shares tiles of 32 x 32: a load serves 32 multiplications", &gemm_shared_body},
+        {"registers", "4 x 4 elements a thread: 8 loads of shared memory serve 16", &gemm_registers_body},
+        {"tensor cores", "16 x 8 x 16 an instruction, copies that do not wait", &gemm_tensor_cores_body, true}};
     return steps;
 }
 
