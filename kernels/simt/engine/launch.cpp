@@ -124,8 +124,4 @@ void throw_no_body(const char* name, Build build) {
                      builds[static_cast<int>(build)]);
 }
 
-void throw_cuda_error(const char* what, const char* error, const char* file, int line) {
-    throw Error("{}: {} ({}:{})", what, error, file, line);
-}
-
 }  // namespace wavllm::simt
