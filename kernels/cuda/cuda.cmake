@@ -74,7 +74,7 @@ list(APPEND FLOORS cuda_runtime)
 # -fmad=false as -ffp-contract=off on the host: a fused multiply-add stands where fmaf is written. -lineinfo changes no
 # code; it lets compute-sanitizer and the profilers name lines.
 set(nvcc_flags -std=c++20 -O3 -fmad=false -lineinfo -ccbin ${CMAKE_CXX_COMPILER} -I ${CMAKE_SOURCE_DIR}
-    -isystem ${WAVLLM_CUDART_INCLUDE} -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter,-ffp-contract=off,-fno-strict-aliasing)
+    -isystem ${WAVLLM_CUDART_INCLUDE} -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter,-Wno-missing-field-initializers,-ffp-contract=off,-fno-strict-aliasing)
 foreach(arch ${WAVLLM_CUDA_ARCHS})
     list(APPEND nvcc_flags -gencode=arch=compute_${arch},code=sm_${arch})
     set(newest ${arch})
