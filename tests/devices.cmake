@@ -1,7 +1,7 @@
 # The ops and models on devices alone: much quicker to build than wavllm_tests, which has them too. Included by
 # CMakeLists.txt after the floors.
 
-file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device_*_test.cpp tests/cuda/*_test.cpp)
+file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device*_test.cpp tests/cuda/*_test.cpp)
 if(NOT WAVLLM_KERNELS_ONLY)
     file(GLOB model_test_sources CONFIGURE_DEPENDS tests/train/devices_test.cpp tests/whisper/devices_test.cpp)
     list(APPEND device_test_sources ${model_test_sources})
