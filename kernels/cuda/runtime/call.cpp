@@ -84,9 +84,10 @@ void check_launch(const char* name, const void* kernel, dim3 grid, dim3 block, s
     }
     if (error == cudaSuccess) return;
     throw Error(
-        "kernel {} on a grid of ({},{},{}) blocks of ({},{},{}) threads with {} bytes of dynamic shared memory: {}: {}",
+        "kernel {} on a grid of ({},{},{}) blocks of ({},{},{}) threads with {} bytes of dynamic shared memory: {}: "
+        "{}{}",
         name ? name : kernel_name(kernel), grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes,
-        cudaGetErrorName(error), cudaGetErrorString(error));
+        cudaGetErrorName(error), cudaGetErrorString(error), wait_for_each_launch() ? "" : advice(error));
 }
 
 }  // namespace wavllm::cuda
