@@ -79,7 +79,7 @@ int bench_generate(const Options& o) {
     const double loaded = loading.seconds();
     check(o, llama.config());
     const Tensor ids = random_ids({o.prompt}, llama.config().vocab);
-    KvCache cache(llama.config(), 1, o.prompt + o.tokens + 1);
+    KvCache cache(llama.config(), 1, o.prompt + o.tokens + 1, llama.device());
     Times times, warm;
     Progress bar("bench generate", o.runs + 1, "runs");
     run(llama, o, ids, cache, warm);
