@@ -66,4 +66,8 @@ DeviceMemory& device_memory(Device device) {
     return *entry(device).memory;
 }
 
+void synchronize(Device device) {
+    if (device != Device::cpu) device_memory(device).synchronize();
+}
+
 }  // namespace wavllm

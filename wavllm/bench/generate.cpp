@@ -115,7 +115,7 @@ int bench_generate(const Options& o) {
                     {"first_token_seconds", summarize(times.prompt).to_json()},
                     {"load_seconds", loaded},
                     {"start_to_first_token_seconds", first_token},
-                    {"peak_bytes", memory::total().peak},
+                    {"peak_bytes", memory::total(llama.device()).peak},
                     {"peak_resident_bytes", peak_resident_bytes()},
                     {"load_average", load}},
                    o.json);

@@ -52,7 +52,7 @@ public:
           optimizer_(lora_.parameters(), {}) {
         PurposeScope scope(Purpose::data);
         const int64_t rows = o.sequences * o.tokens;
-        x_ = random({rows, llama_.config().dim}, 0.1);
+        x_ = random({rows, llama_.config().dim}, 0.1).to(llama_.device());
         targets_ = random_ids({o.sequences * o.targets}, llama_.config().vocab);
         target_rows_ = Tensor::empty({o.sequences * o.targets}, DType::i32);
         for (int64_t i = 0; i < target_rows_.numel(); ++i)
@@ -76,13 +76,16 @@ public:
             const Tensor at_targets = llama_.final_norm(gather_rows(h, target_rows_));
             const CrossEntropy loss =
                 cross_entropy(at_targets, llama_.head(), targets_, static_cast<double>(targets_.numel()));
+            synchronize(x_.device());
             forward = watch.seconds();
             backward(loss.loss);
+            synchronize(x_.device());
             backward_end = watch.seconds();
             loss_ = loss.loss.item();
         }
         optimizer_.update(1, optimizer_.norms(step));
         arena.check();
+        synchronize(x_.device());
         const double end = watch.seconds();
         times.forward.push_back(forward);
         times.backward.push_back(backward_end - forward);
@@ -122,9 +125,9 @@ ordered_json memory_json() {
     ordered_json out;
     for (size_t i = 0; i < kPurposes; ++i) {
         const auto purpose = static_cast<Purpose>(i);
-        out[std::string(name(purpose))] = memory::account(purpose).peak;
+        out[std::string(name(purpose))] = memory::account(purpose, model_device()).peak;
     }
-    out["total"] = memory::total().peak;
+    out["total"] = memory::total(model_device()).peak;
     return out;
 }
 
