@@ -73,7 +73,7 @@ GradientError gradient_check(const std::function<Tensor(Inputs)>& taped,
     const std::vector<Tensor> leaves = make_leaves(inputs, check);
     const Tensor y = taped(leaves);
     const Tensor c = cotangent(y.shape());
-    backward(y, c);
+    backward(y, c.to(y.device()));
     std::vector<Array64> x;
     for (const Tensor& t : leaves) x.push_back(t.defined() ? Array64(t.detach()) : Array64());
     return compare(leaves, check, samples, 1e-5, [&](size_t i, int64_t e, double delta) {

@@ -75,7 +75,7 @@ if(SIMT_THREAD_SANITIZER)
 endif()
 
 # The ops on devices alone, likewise.
-file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device_*_test.cpp)
+file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device*_test.cpp)
 add_executable(device_tests EXCLUDE_FROM_ALL tests/main.cpp ${device_test_sources})
 target_link_libraries(device_tests PRIVATE floor_tensor floor_kernels floor_autograd simt cuda_kernels_fast
     cuda_kernels_checked doctest::doctest)
