@@ -84,4 +84,8 @@ DeviceMemory& device_memory(Device device) {
     return *found(device).memory;
 }
 
+void synchronize(Device device) {
+    if (device != Device::cpu) device_memory(device).synchronize();
+}
+
 }  // namespace wavllm

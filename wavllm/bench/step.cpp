@@ -54,7 +54,7 @@ public:
           optimizer_(lora_.parameters(), {}) {
         PurposeScope scope(Purpose::data);
         const int64_t rows = o.sequences * o.tokens;
-        x_ = random({rows, llama_.config().dim}, 0.1).to(model_device());
+        x_ = random({rows, llama_.config().dim}, 0.1).to(llama_.device());
         targets_ = random_ids({o.sequences * o.targets}, llama_.config().vocab);
         target_rows_ = Tensor::empty({o.sequences * o.targets}, DType::i32);
         for (int64_t i = 0; i < target_rows_.numel(); ++i)
@@ -78,16 +78,16 @@ public:
             const Tensor at_targets = llama_.final_norm(gather_rows(h, target_rows_));
             const CrossEntropy loss =
                 cross_entropy(at_targets, llama_.head(), targets_, static_cast<double>(targets_.numel()));
-            wait();
+            synchronize(x_.device());
             forward = watch.seconds();
             backward(loss.loss);
-            wait();
+            synchronize(x_.device());
             backward_end = watch.seconds();
             loss_ = loss.loss.item();
         }
         optimizer_.update(1, optimizer_.norms(step));
         arena.check();
-        wait();
+        synchronize(x_.device());
         const double end = watch.seconds();
         times.forward.push_back(forward);
         times.backward.push_back(backward_end - forward);
@@ -123,10 +123,6 @@ public:
     }
 
 private:
-    static void wait() {
-        if (model_device() != Device::cpu) device_memory(model_device()).synchronize();
-    }
-
     Llama llama_;
     Lora lora_;
     Optimizer optimizer_;
@@ -136,13 +132,13 @@ private:
     double loss_ = 0;
 };
 
-ordered_json memory_json(Device device) {
+ordered_json memory_json() {
     ordered_json out;
     for (size_t i = 0; i < kPurposes; ++i) {
         const auto purpose = static_cast<Purpose>(i);
-        out[std::string(name(purpose))] = memory::account(purpose, device).peak;
+        out[std::string(name(purpose))] = memory::account(purpose, model_device()).peak;
     }
-    out["total"] = memory::total(device).peak;
+    out["total"] = memory::total(model_device()).peak;
     return out;
 }
 
@@ -217,7 +213,7 @@ int bench_step(const Options& o) {
                         {"optimizer_seconds", adam.to_json()},
                         {"flops", step.flops()},
                         {"trainable_parameters", step.trainable()},
-                        {"peak_bytes", memory_json(model_device())},
+                        {"peak_bytes", memory_json()},
                         {"memory_requests", asked},
                         {"load_average", load}};
     if (o.profile) out["profile"] = profile_json(profile);
