@@ -19,6 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "bench/results/ptxas.md"
+# As kernels/cuda/cuda.cmake compiles them.
+FLAGS = ["-std=c++20", "-O3", "-fmad=false", "-lineinfo",
+         "-Xcompiler=-Wall,-Wextra,-Wno-unused-parameter,-Wno-missing-field-initializers,-ffp-contract=off,-fno-strict-aliasing"]
 # Kernels with a mistake each: they show what the emulator catches and never run on a GPU.
 LEFT_OUT = {"tests/simt/broken.cu"}
 
@@ -39,8 +42,8 @@ def compile_one(nvcc, path, arch):
     """nvcc's and ptxas's output for one file, and whether it compiled without a warning."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [nvcc, "-std=c++20", "-O3", f"-arch={arch}", "-I", str(ROOT), "-cubin", "-Xptxas", "-v", "-Werror", "all-warnings",
-             "-Xcompiler", "-Wall,-Wextra,-Wno-unused-parameter", "-o", f"{folder}/out.cubin", path],
+            [nvcc, *FLAGS, f"-arch={arch}", "-I", str(ROOT), "-cubin", "-Xptxas", "-v", "-Werror", "all-warnings", "-o",
+             f"{folder}/out.cubin", path],
             cwd=ROOT, capture_output=True, text=True)
     text = done.stdout + done.stderr
     return text, done.returncode == 0 and "warning" not in text.lower()

@@ -100,7 +100,7 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
         throw Error(
             "generate: a prompt of {} tokens and {} new ones exceed the model's {} positions; ask for fewer new tokens",
             longest, options.max_new_tokens, llama.config().max_positions);
-    KvCache cache(llama.config(), static_cast<int64_t>(b.size()) - 1, capacity);
+    KvCache cache(llama.config(), static_cast<int64_t>(b.size()) - 1, capacity, llama.device());
     return generate_greedy(llama, x, borders, cache, options);
 }
 

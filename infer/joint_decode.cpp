@@ -51,7 +51,7 @@ public:
           ctc_(ctc),
           spelling_(spelling),
           o_(options),
-          cache_(llama.config(), options.beams, prompt + options.max_new_tokens) {
+          cache_(llama.config(), options.beams, prompt + options.max_new_tokens, llama.device()) {
         pass_.lora = o_.lora;
         pass_.run = o_.run;
         pass_.cache = &cache_;

@@ -48,7 +48,7 @@ public:
         const WhisperConfig& config = model_.config();
         if (!cache_ || cache_->slots() != slots)
             cache_.emplace(config, slots, static_cast<int64_t>(prompt_.size()) + options_.max_tokens,
-                           config.max_source_positions);
+                           config.max_source_positions, model_.encoder.device());
         std::vector<int64_t> active, lengths(chunks.size(), static_cast<int64_t>(prompt_.size()));
         std::vector<int32_t> next;
         for (int64_t i = 0; i < slots; ++i) {  // one after the other: a chunk fills the cores, and memory stays small

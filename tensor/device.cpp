@@ -1,9 +1,11 @@
 #include "tensor/device.h"
 
 #include <array>
+#include <mutex>
 #include <string>
 
 #include "tensor/error.h"
+#include "tensor/find_device.h"
 
 namespace wavllm {
 
@@ -12,11 +14,22 @@ namespace {
 struct Entry {
     DeviceMemory* memory = nullptr;
     std::string why_not = "it is not part of this build";
+    FindDevice find = nullptr;
+    std::once_flag looked;
 };
 
 Entry& entry(Device device) {
     static std::array<Entry, kDevices> entries;  // devices register themselves before main()
     return entries[static_cast<size_t>(device)];
+}
+
+/// The same, looked for.
+Entry& found(Device device) {
+    Entry& e = entry(device);
+    std::call_once(e.looked, [&] {
+        if (e.find) e.memory = e.find(e.why_not);
+    });
+    return e;
 }
 
 thread_local Device t_model_device = Device::cpu;
@@ -42,9 +55,14 @@ void register_device(Device device, DeviceMemory* memory, std::string_view why_n
     if (!why_not.empty()) entry(device).why_not = why_not;
 }
 
+void register_device(Device device, FindDevice find) {
+    entry(device).find = find;
+}
+
 void require_available(Device device) {
-    if (device != Device::cpu && !entry(device).memory)
-        throw UsageError("device {} cannot be used: {}; use --device cpu", name(device), entry(device).why_not);
+    if (device == Device::cpu) return;
+    if (const Entry& e = found(device); !e.memory)
+        throw UsageError("device {} cannot be used: {}; use --device cpu", name(device), e.why_not);
 }
 
 Device model_device() {
@@ -63,7 +81,11 @@ DeviceScope::~DeviceScope() {
 DeviceMemory& device_memory(Device device) {
     if (device == Device::cpu) throw Error("device_memory: the CPU's memory is allocated by tensor/allocator.h");
     require_available(device);
-    return *entry(device).memory;
+    return *found(device).memory;
+}
+
+void synchronize(Device device) {
+    if (device != Device::cpu) device_memory(device).synchronize();
 }
 
 }  // namespace wavllm

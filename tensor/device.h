@@ -52,5 +52,7 @@ public:
 void register_device(Device device, DeviceMemory* memory, std::string_view why_not = {});
 /// Throws UsageError as require_available does, and for the CPU.
 DeviceMemory& device_memory(Device device);
+/// Waits for all work of a device (of the CPU there is none) and throws Error for what failed in it: to time it.
+void synchronize(Device device);
 
 }  // namespace wavllm

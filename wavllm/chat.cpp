@@ -37,7 +37,8 @@ public:
         : model_(model),
           max_tokens_(options.max_tokens),
           system_(options.system),
-          cache_(model.llama.config(), 1, std::min(options.context, model.llama.config().max_positions)) {
+          cache_(model.llama.config(), 1, std::min(options.context, model.llama.config().max_positions),
+                 model.llama.device()) {
         const auto end = model.tokenizer->id_of("<|im_end|>");
         if (!end || !model.tokenizer->is_special(*end))
             throw UsageError("--model {}: its tokenizer has no <|im_end|>; chat needs a model trained on ChatML",

@@ -129,10 +129,6 @@ public:
         if (o.hours > 0 || o.clips > 0) {
             sentences_ = read_sentences(o.text, excluded_);
             weights_ = source_weights(sentences_, o.sources);
-            if (o.word_lists) {
-                sentences_ = word_lists(sentences_, weights_, o.seed);
-                weights_ = {1};
-            }
         }
         load_engines();
     }

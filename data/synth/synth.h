@@ -30,7 +30,6 @@ struct SynthOptions {
     EffectShares effects;
     double valid_share = 0;                 ///< validation speech besides, as a share of the training speech
     std::map<std::string, double> sources;  ///< weights of the text's sources, default 1
-    bool word_lists = false;                ///< speak lists of the words of sources of weight > 0 instead of sentences
     int jobs = 1;
 };
 

@@ -233,35 +233,4 @@ Sentences read_sentences(const std::filesystem::path& path, const WordRuns& excl
     return result;
 }
 
-Sentences word_lists(const Sentences& sentences, std::span<const double> weights, uint64_t seed) {
-    constexpr int kPasses = 4;
-    constexpr size_t kWords = 8, kPhrase = 4;  // words of a list, and before a comma
-    std::set<std::string> types;
-    for (size_t i = 0; i < sentences.sentences.size(); ++i) {
-        if (!(weights[static_cast<size_t>(sentences.source[i])] > 0)) continue;
-        if (const auto words = spoken_words(sentences.sentences[i]))
-            for (const SpokenWord& w : *words)
-                if (const auto alone = spoken_words(w.text); alone && alone->size() == 1) types.insert(w.text);
-    }
-    if (types.empty()) throw UsageError("no word of the text can be spoken alone; give more text");
-    Sentences lists = sentences;  // what was read, and left out, stays known
-    lists.sources = {{"words"}};
-    lists.sentences.clear();
-    lists.source.clear();
-    std::vector<std::string> words(types.begin(), types.end());
-    for (int pass = 0; pass < kPasses; ++pass) {
-        const Philox random(seed, "synth.words", static_cast<uint32_t>(pass));
-        for (size_t i = words.size(); i > 1; --i) std::swap(words[i - 1], words[random.bits(i) % i]);
-        for (size_t first = 0; first < words.size(); first += kWords) {
-            std::string list;
-            for (size_t i = first; i < std::min(first + kWords, words.size()); ++i)
-                list += (i == first ? "" : (i - first) % kPhrase == 0 ? ", " : " ") + words[i];
-            lists.sentences.push_back(std::move(list));
-            lists.source.push_back(0);
-        }
-    }
-    lists.sources[0].read = lists.sources[0].kept = lists.sentences.size();
-    return lists;
-}
-
 }  // namespace wavllm

@@ -47,10 +47,4 @@ struct Sentences {
 /// not there before, and shares no run of four words with `excluded`. Throws FileError: missing, damaged, nothing left.
 Sentences read_sentences(const std::filesystem::path& path, const WordRuns& excluded);
 
-/// Lists of eight words instead of sentences, every word of the sentences equally often: a text has half of its words once
-/// or twice, which is too seldom to learn what they sound like. Four times all words, each time in another order drawn
-/// from the seed. Of the sources whose weight is above 0; the lists' own source is "words". Throws UsageError if there is
-/// no word.
-Sentences word_lists(const Sentences& sentences, std::span<const double> weights, uint64_t seed);
-
 }  // namespace wavllm

@@ -1,11 +1,13 @@
 #include "kernels/adam/adam_body.h"
+#include "kernels/common/borders.cuh"
 #include "kernels/common/elementwise.cuh"
-#include "kernels/common/tensor_table.cuh"
 
 namespace wavllm::kernels {
 
 namespace {
 
+/// One launch for many tensors of different sizes: LoRA has hundreds of small ones, and a launch for each would take longer
+/// than its work. Its arguments (4 KiB) hold a table of them and of the block at which each one's begin.
 struct Table {
     static constexpr int kMost = 48;
     AdamSlice slice[kMost];
@@ -35,7 +37,7 @@ __device__ __forceinline__ void update(const AdamSlice& s, int64_t i) {
 
 template <int V>
 __global__ void __launch_bounds__(kElementThreads) adam_kernel(const Table table) {
-    const int at = entry_of_block(table.first_block, table.count, blockIdx.x);
+    const int64_t at = part_of(table.first_block, table.count, blockIdx.x);
     const AdamSlice& s = table.slice[at];
     const int64_t i = ((blockIdx.x - table.first_block[at]) * kElementThreads + threadIdx.x) * V;
     if (i + V <= s.n) {

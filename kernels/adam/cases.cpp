@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(adam) {
+    op.same_bits = true;
     op.has_gradient = false;
     op.forward = [](Inputs in, const Params& p) {
         Tensor param = in[0].clone(), m = in[2].clone(), v = in[3].clone();

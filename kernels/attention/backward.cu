@@ -16,7 +16,7 @@ constexpr size_t dq_shared() {  // q, dy, k, v, ds
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     dq_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
-              bool v_vectors) {
+              bool v_vectors, bool dy_vectors) {
     constexpr int RT = Tile::RT, CT = Tile::CT;
     WAVLLM_DYNAMIC_SHARED(float, shared);
     float *q = shared, *dy = q + Tile::kHead * Tile::Rows, *k = dy + Tile::kHead * Tile::Rows,
@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
     load_heads<Tile, Tile::Rows>(q, a.q.p + row0 * a.q.row + item.head * a.q.head, a.q.row, rows, a.dh,
                                  a.scale * kAttentionLog2E, q_vectors);
-    load_heads<Tile, Tile::Rows>(dy, g.dy + row0 * width + item.head * a.dh, width, rows, a.dh, 1.0f, a.dh % 4 == 0);
+    load_heads<Tile, Tile::Rows>(dy, g.dy + row0 * width + item.head * a.dh, width, rows, a.dh, 1.0f, dy_vectors);
 
     float dq[RT][Tile::Chunks][4], lse[RT], delta[RT];
     set_zero<Tile>(dq);
@@ -79,7 +79,7 @@ constexpr size_t dkv_shared() {  // k, v, q, dy, p, ds, log-sum-exp, delta
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     dkv_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
-               bool v_vectors) {
+               bool v_vectors, bool dy_vectors) {
     constexpr int RT = Tile::RT, CT = Tile::CT;
     WAVLLM_DYNAMIC_SHARED(float, shared);
     float *k = shared, *v = k + Tile::kHead * Tile::Rows, *q = v + Tile::kHead * Tile::Rows,
@@ -107,8 +107,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
             __syncthreads();
             load_heads<Tile, Tile::Cols>(q, a.q.p + row * a.q.row + head * a.q.head, a.q.row, queries, a.dh,
                                          a.scale * kAttentionLog2E, q_vectors);
-            load_heads<Tile, Tile::Cols>(dy, g.dy + row * width + head * a.dh, width, queries, a.dh, 1.0f,
-                                         a.dh % 4 == 0);
+            load_heads<Tile, Tile::Cols>(dy, g.dy + row * width + head * a.dh, width, queries, a.dh, 1.0f, dy_vectors);
             if (threadIdx.x < Tile::Cols) {
                 const bool real = threadIdx.x < queries;
                 const int64_t at = (row + threadIdx.x) * a.heads + head;
@@ -147,21 +146,22 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
 template <class Tile>
 void backward_with(const DeviceAttention& a, const DeviceAttentionGradients& g) {
-    const bool vectors[] = {in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh)};
+    const bool vectors[] = {in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh),
+                            in_vectors({g.dy, a.heads * a.dh, a.dh}, a.dh)};
     if (g.dq != nullptr && a.longest_q > 0)
         launch(dq_kernel<Tile>,
                {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
                 .block = Tile::kThreads,
                 .shared_bytes = dq_shared<Tile>(),
                 .name = "attention backward of q"},
-               a, g, (a.longest_q + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2]);
+               a, g, (a.longest_q + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2], vectors[3]);
     if (g.dk != nullptr && a.longest_k > 0)
         launch(dkv_kernel<Tile>,
                {.grid = attention_blocks(a, a.kv_heads, a.longest_k, Tile::Rows),
                 .block = Tile::kThreads,
                 .shared_bytes = dkv_shared<Tile>(),
                 .name = "attention backward of k and v"},
-               a, g, (a.longest_k + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2]);
+               a, g, (a.longest_k + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2], vectors[3]);
 }
 
 void backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {

@@ -144,10 +144,9 @@ static __global__ void pack_heads_kernel(DeviceHeads x, int64_t heads, int dh, i
 static inline void pack_heads(const DeviceHeads& x, int64_t rows, int64_t heads, int dh, float factor, void* to) {
     const int64_t width = packed_head_width(dh), pieces = rows * heads * width / 4;
     if (pieces == 0) return;
-    const bool vectors = dh % 4 == 0 && x.row % 4 == 0 && x.head % 4 == 0 && reinterpret_cast<uintptr_t>(x.p) % 16 == 0;
     launch(pack_heads_kernel,
            {.grid = dim3(static_cast<unsigned>((pieces + 255) / 256)), .block = 256, .name = "attention pack"}, x,
-           heads, dh, static_cast<int>(width), pieces, factor, vectors, static_cast<__nv_bfloat16*>(to));
+           heads, dh, static_cast<int>(width), pieces, factor, in_vectors(x, dh), static_cast<__nv_bfloat16*>(to));
 }
 
 }  // namespace wavllm::kernels

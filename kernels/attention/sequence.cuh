@@ -2,7 +2,7 @@
 // Which queries and keys a block of an attention kernel works on.
 
 #include "kernels/attention/attention_body.h"
-#include "kernels/simt/cuda.h"
+#include "kernels/common/elementwise.cuh"
 
 namespace wavllm::kernels {
 
@@ -50,6 +50,11 @@ struct AttentionItem {
 
 static inline unsigned attention_blocks(const DeviceAttention& a, int64_t heads, int64_t longest, int64_t tile) {
     return static_cast<unsigned>(a.sequences * heads * ((longest + tile - 1) / tile));
+}
+
+/// Whether rows of these heads can be read as float4.
+static inline bool in_vectors(const DeviceHeads& x, int dh) {
+    return dh % 4 == 0 && x.row % 4 == 0 && x.head % 4 == 0 && aligned<4>(x.p);
 }
 
 }  // namespace wavllm::kernels

@@ -153,9 +153,4 @@ static __device__ __forceinline__ float row_sum(float v) {
     return v;
 }
 
-/// Whether rows of these heads can be read as float4.
-static inline bool in_vectors(const DeviceHeads& x, int dh) {
-    return dh % 4 == 0 && x.row % 4 == 0 && x.head % 4 == 0 && reinterpret_cast<uintptr_t>(x.p) % 16 == 0;
-}
-
 }  // namespace wavllm::kernels

@@ -16,6 +16,7 @@ double rounded(double x, int digits, int lowest, double largest) {
 }  // namespace
 
 OP_CASES(cast) {
+    op.same_bits = true;
     op.has_gradient = false;
     op.forward = [](Inputs in, const Params& p) { return kernels::cast(in[0], static_cast<DType>(p.i("dtype"))); };
     op.reference = [](Inputs64 in, const Params& p) {

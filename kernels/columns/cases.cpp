@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(slice_columns) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) { return kernels::slice_columns(in[0], p.i("begin"), p.i("end")); };
     op.reference = [](Inputs64 in, const Params& p) {
         const int64_t c = in[0].shape.last(), begin = p.i("begin"), d = p.i("end") - begin;
@@ -23,6 +24,7 @@ OP_CASES(slice_columns) {
 }
 
 OP_CASES(concat_columns) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::concat_columns(in[0], in[1]); };
     op.reference = [](Inputs64 in, const Params&) {
         const int64_t ca = in[0].shape.last(), cb = in[1].shape.last();

@@ -1,58 +1,56 @@
 #pragma once
-// Sums over the rows of a matrix, for the gradients of weights and biases. Two stages, no atomics: blocks add up chunks of
-// 64 rows into workspace, then the chunks are added up. The order is set by the number of rows alone.
+// Sums over the rows of a matrix, for the gradients of weights and biases: one chain of additions a column, row after row as
+// on the CPU. A batch that comes in pieces then gives the bits of the whole.
 
-#include "kernels/common/column_sums.h"
 #include "kernels/simt/cuda.h"
 
 namespace wavllm::kernels {
 
-/// The sum over the eight warps of a block of 32 x 8 threads, for each of its 32 columns; for the first warp.
-static __device__ __forceinline__ float sum_of_warps(float v, float (*partial)[32]) {
-    partial[threadIdx.y][threadIdx.x] = v;
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int i = 1; i < 8; ++i) v += partial[i][threadIdx.x];
-    return v;
-}
+/// What a row adds to a column's sum: fma(left, right, sum).
+struct RowTerm {
+    float left, right;
+};
 
+/// A block has 32 columns of a segment. Its eight warps bring 64 rows; the first adds them up one by one while the others
+/// bring the next: what takes the time is memory, not an addition a row.
 template <class Term>
 static __global__ void __launch_bounds__(256)
-    column_chunks_kernel(Term term, float* chunks, int64_t rows, int64_t columns, unsigned column_blocks) {
-    WAVLLM_SHARED(float, partial, [8][32]);
-    const int64_t column = blockIdx.x % column_blocks * int64_t{32} + threadIdx.x, chunk = blockIdx.x / column_blocks;
-    const int64_t end = min(rows, (chunk + 1) * kColumnChunk);
-    float sum = 0;
-    if (column < columns)
-        for (int64_t row = chunk * kColumnChunk + threadIdx.y; row < end; row += 8) sum = term.add(sum, row, column);
-    sum = sum_of_warps(sum, partial);
-    if (threadIdx.y == 0 && column < columns) chunks[chunk * columns + column] = sum;
+    column_sums_kernel(Term term, const int64_t* borders, int64_t rows, int64_t n, unsigned tiles, float* sums) {
+    constexpr int kRows = 64;
+    WAVLLM_SHARED(float, left, [2][kRows][32]);
+    WAVLLM_SHARED(float, right, [2][kRows][32]);
+    const int64_t segment = blockIdx.x / tiles, column = blockIdx.x % tiles * int64_t{32} + threadIdx.x;
+    const int64_t begin = borders != nullptr ? borders[segment] : 0,
+                  end = borders != nullptr ? borders[segment + 1] : rows;
+    const bool there = column < n;
+    float sum = threadIdx.y == 0 && there ? sums[segment * n + column] : 0.0f;
+    int now = 0;
+    for (int64_t row0 = begin; row0 < end; row0 += kRows, now ^= 1) {
+#pragma unroll
+        for (int i = 0; i < kRows / 8; ++i) {
+            const int at = i * 8 + static_cast<int>(threadIdx.y);
+            const RowTerm t = there && row0 + at < end ? term(row0 + at, column) : RowTerm{0.0f, 0.0f};
+            left[now][at][threadIdx.x] = t.left;
+            right[now][at][threadIdx.x] = t.right;
+        }
+        __syncthreads();  // the other half is free: the first warp came here only after it was through with it
+        const int count = static_cast<int>(end - row0 < kRows ? end - row0 : kRows);
+        if (threadIdx.y == 0)
+            for (int i = 0; i < count; ++i) sum = fmaf(left[now][i][threadIdx.x], right[now][i][threadIdx.x], sum);
+    }
+    if (threadIdx.y == 0 && there) sums[segment * n + column] = sum;
 }
 
-static __global__ void __launch_bounds__(256)
-    add_chunks_kernel(const float* chunks, float* sums, int64_t count, int64_t columns) {
-    WAVLLM_SHARED(float, partial, [8][32]);
-    const int64_t column = blockIdx.x * int64_t{32} + threadIdx.x;
-    float sum = 0;
-    if (column < columns)
-        for (int64_t chunk = threadIdx.y; chunk < count; chunk += 8) sum += chunks[chunk * columns + column];
-    sum = sum_of_warps(sum, partial);
-    if (threadIdx.y == 0 && column < columns) sums[column] += sum;
-}
-
-/// sums[column] += the sum over the rows, where term.add(sum, row, column) gives sum plus the term of that row.
-/// chunks: workspace of column_chunks(rows) x columns floats.
+/// sums[s][column] += the terms of the rows between borders s and s + 1 (null: of all rows, one segment), in order, where
+/// term(row, column) gives one.
 template <class Term>
-static void add_column_sums(const char* name, const Term& term, float* chunks, float* sums, int64_t rows,
-                            int64_t columns) {
-    if (rows == 0 || columns == 0) return;
-    const auto column_blocks = static_cast<unsigned>((columns + 31) / 32);
-    const int64_t count = column_chunks(rows);
-    launch(column_chunks_kernel<Term>,
-           {.grid = dim3(static_cast<unsigned>(count) * column_blocks), .block = dim3(32, 8), .name = name}, term,
-           chunks, rows, columns, column_blocks);
-    launch(add_chunks_kernel, {.grid = dim3(column_blocks), .block = dim3(32, 8), .name = name}, chunks, sums, count,
-           columns);
+static void add_column_sums(const char* name, const Term& term, const int64_t* borders, int64_t segments, int64_t rows,
+                            int64_t n, float* sums) {
+    if (rows == 0 || n == 0 || segments == 0) return;
+    const int64_t tiles = (n + 31) / 32;
+    launch(column_sums_kernel<Term>,
+           {.grid = dim3(static_cast<unsigned>(tiles * segments)), .block = dim3(32, 8), .name = name}, term, borders,
+           rows, n, static_cast<unsigned>(tiles), sums);
 }
 
 }  // namespace wavllm::kernels

@@ -18,6 +18,12 @@ static __device__ __forceinline__ void mask_bits(const DropoutMask& mask, int64_
     philox_rounds(bits, static_cast<uint32_t>(mask.seed), static_cast<uint32_t>(mask.seed >> 32));
 }
 
+/// Of such bits those of one column; bits[column % 4] would put them into memory.
+static __device__ __forceinline__ uint32_t word_of(const uint32_t (&bits)[4], int64_t column) {
+    const int at = static_cast<int>(column % 4);
+    return at < 2 ? (at == 0 ? bits[0] : bits[1]) : (at == 2 ? bits[2] : bits[3]);
+}
+
 /// v / (1 - p) or 0.
 static __device__ __forceinline__ float drop(const DropoutMask& mask, uint32_t bits, float v) {
     return bits >= mask.threshold ? __fmul_rn(v, mask.factor) : 0.0f;

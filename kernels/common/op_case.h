@@ -85,6 +85,7 @@ struct Op {
     std::function<Tensor(Inputs, const Params&)> forward;
     std::function<Array64(Inputs64, const Params&)> reference;
     bool has_gradient = true;  ///< false: no derivative is expected (sampling, adam, log_mel)
+    bool same_bits = false;    ///< devices with CUDA bodies give the CPU's bits, backward too (but for cases in bf16)
     std::vector<OpCase> cases;
 
     void add(OpCase c) {

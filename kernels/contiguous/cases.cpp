@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(contiguous) {
+    op.same_bits = true;
     op.has_gradient = false;
     // Parameters a, b: the dimensions that are swapped; begin, end: what is kept of dimension b before that.
     const auto view = [](const Tensor& x, const Params& p) {

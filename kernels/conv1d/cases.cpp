@@ -5,6 +5,7 @@
 namespace wavllm {
 
 OP_CASES(conv1d) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         const ConvGeometry g{p.i("stride"), p.i("padding")};
         const Tensor borders = kernels::make_borders(p.list("lengths"));

@@ -1,3 +1,4 @@
+#include "kernels/common/elementwise.cuh"
 #include "kernels/common/log_sum.cuh"
 #include "kernels/cross_entropy/cross_entropy_body.h"
 
@@ -45,7 +46,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 void rows(const DeviceLogits& logits, const Factor& factor, float* losses, float* gradient, const char* name) {
-    const bool vectors = logits.n % 4 == 0 && logits.stride % 4 == 0;
+    if (logits.rows == 0) return;
+    const bool vectors = logits.n % 4 == 0 && logits.stride % 4 == 0 && aligned<4>(logits.z, gradient);
     launch(vectors ? cross_entropy_kernel<4> : cross_entropy_kernel<1>,
            {.grid = dim3(static_cast<unsigned>(logits.rows)), .block = kThreads, .name = name}, logits, factor, losses,
            gradient);

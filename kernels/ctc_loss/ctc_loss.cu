@@ -2,6 +2,7 @@
 // lattice and back (a block a sequence, a thread a position; this is a chain of rows, so all it waits for is kept short),
 // and what is taken from the gradient (parallel over rows).
 
+#include "kernels/common/elementwise.cuh"
 #include "kernels/common/log_sum.cuh"
 #include "kernels/ctc_loss/ctc_loss_body.h"
 #include "kernels/ctc_loss/wide.cuh"
@@ -38,7 +39,7 @@ __global__ void ctc_softmax_kernel(DeviceCtc a) {
         return;
     }
     MaxSum mine;
-    mine.max = blank;  // of all threads; its own exponential comes at the end
+    mine.max = fmaxf(mine.max, blank);  // of all threads, and finite if blank is -inf; its exponential comes at the end
     for (int64_t i = threadIdx.x * V; i < n; i += kRowThreads * V) mine.add(Floats<V>::load(z + i));
     const BlockMaxSum all = block_max_sum(mine, maxima, sums);
     const double total = all.sum + expf(blank - all.max);
@@ -145,13 +146,18 @@ __device__ void beta_row(const Walk& w, int64_t t, WideNumber p, const Row& hist
 }
 
 __global__ void ctc_walk_kernel(DeviceCtc a, bool in_shared) {
-    WAVLLM_DYNAMIC_SHARED(double, shared);
     const DeviceCtcSequence s = a.plan[blockIdx.x];
     if (s.gathered < 0) return;
     const int64_t width = s.length + 1;
     Walk w{s, a.gathered + s.gathered, a.blank_logits, a.targets + s.target, a.shift, nullptr, nullptr};
-    w.exchange_m = in_shared ? shared : a.lattice_m + s.exchange;
-    w.exchange_e = in_shared ? reinterpret_cast<int64_t*>(shared + 4 * width) : a.lattice_e + s.exchange;
+    if (in_shared) {
+        WAVLLM_DYNAMIC_SHARED(double, shared);
+        w.exchange_m = shared;
+        w.exchange_e = reinterpret_cast<int64_t*>(shared + 4 * width);
+    } else {
+        w.exchange_m = a.lattice_m + s.exchange;
+        w.exchange_e = a.lattice_e + s.exchange;
+    }
     const bool keep = a.dtokens != nullptr;
     const auto history = [&](int64_t t) {
         return Row{a.lattice_m + s.history + t * 2 * width, a.lattice_e + s.history + t * 2 * width, width};
@@ -230,8 +236,9 @@ __global__ void ctc_take_kernel(DeviceCtc a) {
 void ctc(const DeviceCtc& a) {
     const auto blocks = [](int64_t n) { return dim3(static_cast<unsigned>(n)); };
     if (a.rows > 0)
-        launch(a.classes % 4 == 0 ? ctc_softmax_kernel<4> : ctc_softmax_kernel<1>,
-               {.grid = blocks(a.rows), .block = kRowThreads, .name = "ctc_loss softmax"}, a);
+        launch(
+            a.classes % 4 == 0 && aligned<4>(a.token_logits, a.dtokens) ? ctc_softmax_kernel<4> : ctc_softmax_kernel<1>,
+            {.grid = blocks(a.rows), .block = kRowThreads, .name = "ctc_loss softmax"}, a);
     const int64_t threads = (a.longest + 1 + 31) / 32 * 32;
     const bool in_shared = a.longest <= kCtcSharedTargets;
     launch(ctc_walk_kernel,

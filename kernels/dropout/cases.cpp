@@ -23,6 +23,7 @@ std::vector<int64_t> count(int64_t n, int64_t first) {
 }  // namespace
 
 OP_CASES(dropout) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) { return kernels::dropout(in[0], key_of(p)); };
     // The scalar generator of tensor/philox.h, one number at a time.
     op.reference = [](Inputs64 in, const Params& p) {

@@ -57,8 +57,14 @@ void dropout_row(const DropoutKey& key, int64_t row, const float* x, float* y, i
     }
 }
 
-DropoutMask mask_of(const DropoutKey& key) {
-    return {threshold_of(key.p), 1.0f / (1.0f - key.p), key.step, key.purpose, key.seed};
+DropoutMask mask_of(const DropoutKey& key, Device device) {
+    if (key.p == 0) return {};
+    return {.row_keys = key.row_keys.mirror(device).device_data<int64_t>(),
+            .seed = key.seed,
+            .purpose = key.purpose,
+            .step = key.step,
+            .threshold = threshold_of(key.p),
+            .factor = 1.0f / (1.0f - key.p)};
 }
 
 Tensor dropout(const Tensor& x, const DropoutKey& key) {
@@ -69,9 +75,8 @@ Tensor dropout(const Tensor& x, const DropoutKey& key) {
     if (key.p == 0) return x;
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     if (device != Device::cpu) {
-        const Tensor keys = key.row_keys.mirror(device);
-        on(dropout_body, device)(x.device_data<float>(), keys.device_data<int64_t>(), y.mutable_device_data<float>(),
-                                 x.rows(), d, mask_of(key));
+        on(dropout_body, device)(x.device_data<float>(), y.mutable_device_data<float>(), x.rows(), d,
+                                 mask_of(key, device));
         return y;
     }
     const float* px = x.data<float>();

@@ -1,5 +1,6 @@
+#include "kernels/common/dropout_mask.cuh"
 #include "kernels/common/elementwise.cuh"
-#include "kernels/dropout/mask.cuh"
+#include "kernels/dropout/dropout_body.h"
 
 namespace wavllm::kernels {
 
@@ -7,29 +8,25 @@ namespace {
 
 struct Dropout {
     const float* x;
-    const int64_t* row_keys;
     float* y;
     int64_t d;
     DropoutMask mask;
     template <int V>
     __device__ void at(int64_t row, int64_t column) const {
-        const uint4 bits = dropout_bits(mask, row_keys[row], column / 4);
+        uint32_t bits[4];
+        mask_bits(mask, row, column / 4, bits);
         auto a = Floats<V>::load(x + row * d + column);
         if constexpr (V == 4) {
-            a.v[0] = drop(mask, bits.x, a.v[0]);
-            a.v[1] = drop(mask, bits.y, a.v[1]);
-            a.v[2] = drop(mask, bits.z, a.v[2]);
-            a.v[3] = drop(mask, bits.w, a.v[3]);
+            for (int k = 0; k < 4; ++k) a.v[k] = drop(mask, bits[k], a.v[k]);
         } else {  // four threads make the same four words, and each takes one
-            const int at = static_cast<int>(column % 4);
-            a.v[0] = drop(mask, at < 2 ? (at == 0 ? bits.x : bits.y) : (at == 2 ? bits.z : bits.w), a.v[0]);
+            a.v[0] = drop(mask, word_of(bits, column), a.v[0]);
         }
         a.store(y + row * d + column);
     }
 };
 
-void forward(const float* x, const int64_t* row_keys, float* y, int64_t rows, int64_t d, const DropoutMask& mask) {
-    launch_cells("dropout", Dropout{x, row_keys, y, d, mask}, rows, d, d % 4 == 0 && aligned<4>(x, y));
+void forward(const float* x, float* y, int64_t rows, int64_t d, const DropoutMask& mask) {
+    launch_cells("dropout", Dropout{x, y, d, mask}, rows, d, d % 4 == 0 && aligned<4>(x, y));
 }
 
 WAVLLM_CUDA_BODY(dropout_body, forward);

@@ -31,9 +31,10 @@ void expect_dropout_key(std::string_view op, const DropoutKey& key, int64_t rows
 /// The key must have passed expect_dropout_key.
 void dropout_row(const DropoutKey& key, int64_t row, const float* x, float* y, int64_t d);
 
-/// What a kernel on a device makes the masks of such a key from (mask.cuh); it reads the row_keys besides.
+/// What a kernel on a device makes the masks of such a key from (kernels/common/dropout_mask.cuh). It points into the
+/// mirror of key.row_keys, which lives as long as they do.
 struct DropoutMask;
-DropoutMask mask_of(const DropoutKey& key);
+DropoutMask mask_of(const DropoutKey& key, Device device);
 
 }  // namespace kernels
 

@@ -34,6 +34,7 @@ void fill_functions(Op& op) {
 }  // namespace
 
 OP_CASES(embedding) {
+    op.same_bits = true;
     fill_functions(op);
     op.add({.name = "f32", .inputs = {random({9, 7}), random_ids({5}, 9)}});
     op.add({.name = "one id again and again", .inputs = {random({3, 70}), Tensor::full({6}, 1, DType::i32)}});
@@ -46,6 +47,7 @@ OP_CASES(embedding) {
 
 /// Tables that hold no f32: looked up, never trained.
 OP_CASES(embedding_frozen) {
+    op.same_bits = true;
     fill_functions(op);
     op.has_gradient = false;
     op.add({.name = "bf16", .inputs = {random({5, 20}).to(DType::bf16), random_ids({6}, 5)}});

@@ -6,6 +6,7 @@
 namespace wavllm {
 
 OP_CASES(gelu) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::gelu(in[0]); };
     op.reference = [](Inputs64 in, const Params&) {
         Array64 y = in[0];

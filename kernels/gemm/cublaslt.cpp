@@ -1,4 +1,4 @@
-// cuBLASLt, where the build has the CUDA toolkit (WAVLLM_CUDA). NOT YET RUN ON A GPU.
+// cuBLASLt, where the build has it (kernels/cuda/cuda.cmake says so with WAVLLM_CUBLASLT). NOT YET RUN ON A GPU.
 //
 // cuBLASLt chooses an algorithm by the sizes, and some split the chain: then a row's bits would depend on how many rows
 // there are. Hence
@@ -10,10 +10,9 @@
 
 #include "kernels/gemm/cublaslt.h"
 
-#ifdef WAVLLM_CUDA
+#ifdef WAVLLM_CUBLASLT
 
 #include <cublasLt.h>
-#include <cuda_runtime.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +23,7 @@
 #include <tuple>
 #include <vector>
 
+#include "kernels/cuda/runtime/streams.h"
 #include "tensor/error.h"
 #include "tensor/philox.h"
 #include "tensor/tensor.h"
@@ -32,13 +32,11 @@ namespace wavllm::kernels {
 
 namespace {
 
+constexpr uint32_t kAlignment = 16;  // bytes, of every line
 constexpr int64_t kFewRows = 64, kChoiceRows = 4096, kProbeRows = 192;
 
 void check(cublasStatus_t status, const char* call) {
     if (status != CUBLAS_STATUS_SUCCESS) throw Error("{}: {}", call, cublasLtGetStatusString(status));
-}
-void check(cudaError_t status, const char* call) {
-    if (status != cudaSuccess) throw Error("{}: {}", call, cudaGetErrorString(status));
 }
 #define CHECKED(call) check(call, #call)
 
@@ -83,6 +81,10 @@ public:
             cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes));
         CHECKED(cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                                      sizeof reductions));
+        for (const auto attribute :
+             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+              CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+            CHECKED(cublasLtMatmulPreferenceSetAttribute(wish, attribute, &kAlignment, sizeof kAlignment));
         cublasLtMatmulHeuristicResult_t result{};
         int found = 0;
         const cublasStatus_t status =
@@ -93,10 +95,14 @@ public:
         algo = result.algo;
         return true;
     }
-    void run(const cublasLtMatmulAlgo_t& algo) const {
+    /// False, with nothing done, if the algorithm does not take this product: it was chosen for other strides.
+    bool run(const cublasLtMatmulAlgo_t& algo) const {
         const float one = 1, zero = 0;
-        CHECKED(cublasLtMatmul(handle(), op_, &one, p_.b.data, b_, p_.a.data, a_, &zero, p_.c, c_, p_.c, c_, &algo,
-                               nullptr, 0, nullptr));
+        const cublasStatus_t status = cublasLtMatmul(handle(), op_, &one, p_.b.data, b_, p_.a.data, a_, &zero, p_.c, c_,
+                                                     p_.c, c_, &algo, nullptr, 0, cuda::compute_stream());
+        if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return false;
+        check(status, "cublasLtMatmul");
+        return true;
     }
 
 private:
@@ -141,7 +147,7 @@ bool same_bits(Product p, const cublasLtMatmulAlgo_t& algo) {
     p.c = c[0].mutable_device_data<float>();
     gemm_bf16_body(Build::gpu)(p);
     p.c = c[1].mutable_device_data<float>();
-    Call(p).run(algo);
+    if (!Call(p).run(algo)) return false;
     const Tensor x = c[0].to(Device::cpu), y = c[1].to(Device::cpu);
     return std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
 }
@@ -165,6 +171,10 @@ const Choice& choice_for(const Product& p, bool always) {
     return it->second;
 }
 
+bool aligned(const void* data, int64_t line_bytes) {
+    return reinterpret_cast<uintptr_t>(data) % kAlignment == 0 && line_bytes % kAlignment == 0;
+}
+
 }  // namespace
 
 bool cublaslt_multiply(const Product& p) {
@@ -180,9 +190,10 @@ bool cublaslt_multiply(const Product& p) {
     // Ours keep what is small: the library's tiles are large, and one wave of them is not faster.
     if (mode == "off" || !plain || p.m <= kFewRows || p.n < 128 || p.k < 128 || p.k % 8 != 0 || p.n % 8 != 0)
         return false;
+    if (!aligned(p.a.data, p.a.stride * 2) || !aligned(p.b.data, p.b.stride * 2) || !aligned(p.c, p.c_stride * 4))
+        return false;
     const Choice& choice = choice_for(p, mode == "always");
-    if (choice.use) Call(p).run(choice.algo);
-    return choice.use;
+    return choice.use && Call(p).run(choice.algo);
 }
 
 }  // namespace wavllm::kernels

@@ -81,10 +81,5 @@ struct RowsPass {
 inline CudaBody<void(const RowsPass&)> rows_pass_body{"rounding of rows"};
 /// f32 of n elements of another floating dtype, blocks too.
 inline CudaBody<void(DType dtype, const void* in, float* out, int64_t n)> widen_body{"widening to f32"};
-/// sums[j] += sum over rows of x[row, j] (times y[row, j], if y), row after row; `segments` sums of N one behind another,
-/// each over the rows between two borders (null: over all rows).
-inline CudaBody<void(const float* x, const float* y, const int64_t* borders, int64_t segments, int64_t rows, int64_t n,
-                     float* sums)>
-    column_sums_body{"sums of columns"};
 
 }  // namespace wavllm::kernels

@@ -1,5 +1,4 @@
-// What stands around the product: rounding of rows (with dropout and strength on the way), widening of frozen formats, and
-// sums of columns.
+// What stands around the product: rounding of rows (with dropout and strength on the way), and widening of frozen formats.
 
 #include "kernels/common/dropout_mask.cuh"
 #include "kernels/common/floats.cuh"
@@ -38,8 +37,7 @@ __global__ void rows_pass_kernel(RowsPass p) {
         if (V == 4) {
             for (int j = 0; j < V; ++j) v.v[j] = drop(p.mask, bits[j], v.v[j]);
         } else {
-            const int64_t which = column % 4;
-            v.v[0] = drop(p.mask, which == 0 ? bits[0] : which == 1 ? bits[1] : which == 2 ? bits[2] : bits[3], v.v[0]);
+            v.v[0] = drop(p.mask, word_of(bits, column), v.v[0]);
         }
     }
     if (p.scale.r != nullptr && column < p.columns) {
@@ -97,54 +95,8 @@ void widen(DType dtype, const void* in, float* out, int64_t n) {
            static_cast<const uint8_t*>(in), out, n);
 }
 
-/// A block has 32 columns of a segment. Its eight warps bring 64 rows; the first adds them up one by one, in the order of
-/// the CPU, while the others bring the next: an addition a row is not what takes the time.
-template <bool Times>
-__global__ void column_sums_kernel(const float* x, const float* y, const int64_t* borders, int64_t rows, int64_t n,
-                                   int64_t tiles, float* sums) {
-    constexpr int kRows = 64;
-    WAVLLM_SHARED(float, left, [2][kRows][32]);
-    WAVLLM_SHARED(float, right, [2][Times ? kRows : 1][32]);
-    const int64_t segment = blockIdx.x / tiles, column = blockIdx.x % tiles * 32 + threadIdx.x;
-    const int64_t begin = borders != nullptr ? borders[segment] : 0,
-                  end = borders != nullptr ? borders[segment + 1] : rows;
-    const bool there = column < n;
-    float sum = threadIdx.y == 0 && there ? sums[segment * n + column] : 0.0f;
-    int now = 0;
-    for (int64_t row0 = begin; row0 < end; row0 += kRows, now ^= 1) {
-#pragma unroll
-        for (int i = 0; i < kRows / 8; ++i) {
-            const int in_tile = i * 8 + static_cast<int>(threadIdx.y);
-            const int64_t row = row0 + in_tile;
-            const bool read = there && row < end;
-            left[now][in_tile][threadIdx.x] = read ? x[row * n + column] : 0.0f;
-            if constexpr (Times) right[now][in_tile][threadIdx.x] = read ? y[row * n + column] : 0.0f;
-        }
-        __syncthreads();  // the other half is free: the first warp came here only after it was through with it
-        const int count = static_cast<int>(end - row0 < kRows ? end - row0 : kRows);
-        if (threadIdx.y == 0)
-            for (int i = 0; i < count; ++i) {
-                if constexpr (Times)
-                    sum = fmaf(left[now][i][threadIdx.x], right[now][i][threadIdx.x], sum);
-                else
-                    sum += left[now][i][threadIdx.x];
-            }
-    }
-    if (threadIdx.y == 0 && there) sums[segment * n + column] = sum;
-}
-
-void column_sums(const float* x, const float* y, const int64_t* borders, int64_t segments, int64_t rows, int64_t n,
-                 float* sums) {
-    if (rows == 0 || n == 0 || segments == 0) return;
-    const int64_t tiles = (n + 31) / 32;
-    launch(y != nullptr ? column_sums_kernel<true> : column_sums_kernel<false>,
-           {.grid = dim3(static_cast<unsigned>(tiles * segments)), .block = dim3(32, 8), .name = "sums of columns"}, x,
-           y, borders, rows, n, tiles, sums);
-}
-
 WAVLLM_CUDA_BODY(rows_pass_body, rows_pass);
 WAVLLM_CUDA_BODY(widen_body, widen);
-WAVLLM_CUDA_BODY(column_sums_body, column_sums);
 
 }  // namespace
 

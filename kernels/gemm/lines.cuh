@@ -1,8 +1,8 @@
 #pragma once
 // What the kernels of a product share: which tile a block has, and a column's request.
 
+#include "kernels/common/borders.cuh"
 #include "kernels/gemm/gemm_body.h"
-#include "kernels/simt/cuda.h"
 
 namespace wavllm::kernels {
 
@@ -29,17 +29,9 @@ static __device__ __forceinline__ Window load_window(const Window* p) {
     return w;
 }
 
-/// Which request a row belongs to: the last border that is not behind it.
+/// Which request a row belongs to.
 static __device__ __forceinline__ int64_t request_of(const RowScale& s, int64_t row) {
-    int64_t low = 0, high = s.requests - 1;
-    while (low < high) {
-        const int64_t middle = (low + high + 1) / 2;
-        if (s.borders[middle] <= row)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
+    return part_of(s.borders, s.requests, row);
 }
 
 }  // namespace wavllm::kernels

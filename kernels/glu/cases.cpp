@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(glu) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::glu(in[0]); };
     op.reference = [](Inputs64 in, const Params&) {
         const Array64& x = in[0];

@@ -1,6 +1,6 @@
 #include "kernels/layer_norm/layer_norm.h"
 
-#include "kernels/common/column_sums.h"
+#include "kernels/common/column_sums_body.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/layer_norm/layer_norm_body.h"
@@ -103,11 +103,10 @@ void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor&
     expect("layer_norm backward", "dw", dw, {d}, DType::f32, device);
     expect("layer_norm backward", "dy", dy, x.shape(), DType::f32, device);
     if (device != Device::cpu) {
-        Tensor moments_of_row = workspace({rows, 2}, device), chunks = workspace({column_chunks(rows), d}, device);
-        on(layer_norm_backward_w_body, device)(
-            dy.device_data<float>(), x.device_data<float>(), moments_of_row.mutable_device_data<float>(),
-            chunks.mutable_device_data<float>(), dw.mutable_device_data<float>(), rows, d, eps);
-        return;
+        Tensor moments_of_row = workspace({rows, 2}, device);
+        return on(layer_norm_backward_w_body, device)(dy.device_data<float>(), x.device_data<float>(),
+                                                      moments_of_row.mutable_device_data<float>(),
+                                                      dw.mutable_device_data<float>(), rows, d, eps);
     }
     Tensor means = workspace({rows}), scales = workspace({rows});
     const float *px = x.data<float>(), *pdy = dy.data<float>();
@@ -129,12 +128,9 @@ void layer_norm_backward_b(const Tensor& dy, Tensor& db) {
     expect("layer_norm backward", "dy", dy, DType::f32, device);
     const int64_t d = dy.shape().last(), rows = dy.rows();
     expect("layer_norm backward", "db", db, {d}, DType::f32, device);
-    if (device != Device::cpu) {
-        Tensor chunks = workspace({column_chunks(rows), d}, device);
-        on(layer_norm_backward_b_body, device)(dy.device_data<float>(), chunks.mutable_device_data<float>(),
-                                               db.mutable_device_data<float>(), rows, d);
-        return;
-    }
+    if (device != Device::cpu)
+        return on(column_sums_body, device)(dy.device_data<float>(), nullptr, nullptr, 1, rows, d,
+                                            db.mutable_device_data<float>());
     const float* pdy = dy.data<float>();
     float* pdb = db.mutable_data<float>();
     for_column_slices(d, [=](int64_t begin, int64_t end) {

@@ -91,17 +91,9 @@ struct RowMoments {
 struct WeightTerm {
     const float *dy, *x, *moments_of_row;
     int64_t d;
-    __device__ float add(float sum, int64_t row, int64_t column) const {
+    __device__ RowTerm operator()(int64_t row, int64_t column) const {
         const float2 m = *reinterpret_cast<const float2*>(moments_of_row + 2 * row);
-        return fmaf(dy[row * d + column], (x[row * d + column] - m.x) * m.y, sum);
-    }
-};
-
-struct BiasTerm {
-    const float* dy;
-    int64_t d;
-    __device__ float add(float sum, int64_t row, int64_t column) const {
-        return sum + dy[row * d + column];
+        return {dy[row * d + column], (x[row * d + column] - m.x) * m.y};
     }
 };
 
@@ -114,20 +106,14 @@ void backward_x(const float* dy, const float* x, const float* w, float* dx, int6
                 d % 4 == 0 && aligned<4>(dy, x, w, dx));
 }
 
-void backward_w(const float* dy, const float* x, float* moments_of_row, float* chunks, float* dw, int64_t rows,
-                int64_t d, float eps) {
+void backward_w(const float* dy, const float* x, float* moments_of_row, float* dw, int64_t rows, int64_t d, float eps) {
     launch_rows("layer_norm moments", RowMoments{x, moments_of_row, d, eps}, rows, d, d % 4 == 0 && aligned<4>(x));
-    add_column_sums("layer_norm backward of w", WeightTerm{dy, x, moments_of_row, d}, chunks, dw, rows, d);
-}
-
-void backward_b(const float* dy, float* chunks, float* db, int64_t rows, int64_t d) {
-    add_column_sums("layer_norm backward of b", BiasTerm{dy, d}, chunks, db, rows, d);
+    add_column_sums("layer_norm backward of w", WeightTerm{dy, x, moments_of_row, d}, nullptr, 1, rows, d, dw);
 }
 
 WAVLLM_CUDA_BODY(layer_norm_body, forward);
 WAVLLM_CUDA_BODY(layer_norm_backward_x_body, backward_x);
 WAVLLM_CUDA_BODY(layer_norm_backward_w_body, backward_w);
-WAVLLM_CUDA_BODY(layer_norm_backward_b_body, backward_b);
 
 }  // namespace
 

@@ -10,7 +10,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps);
 
 /// dx like x. With n = (x - mean) r, r = 1/sqrt(variance + eps), g = w dy:  dx = r (g - mean(g) - n mean(g n)).
 Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, float eps);
-/// dw += sum over rows of dy n, in row order (on a device as a tree set by the number of rows).
+/// dw += sum over rows of dy n, in row order (a batch cut in pieces gives the same bits).
 void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor& dw);
 /// db += sum over rows of dy, likewise.
 void layer_norm_backward_b(const Tensor& dy, Tensor& db);

@@ -9,11 +9,8 @@ inline CudaBody<void(const float* x, const float* w, const float* b, float* y, i
     layer_norm_body{"layer_norm"};
 inline CudaBody<void(const float* dy, const float* x, const float* w, float* dx, int64_t rows, int64_t d, float eps)>
     layer_norm_backward_x_body{"layer_norm backward of x"};
-/// moments: workspace of 2 * rows floats; chunks: of column_chunks(rows) * d (kernels/common/column_sums.h).
-inline CudaBody<void(const float* dy, const float* x, float* moments, float* chunks, float* dw, int64_t rows, int64_t d,
-                     float eps)>
+/// moments: workspace of 2 * rows floats.
+inline CudaBody<void(const float* dy, const float* x, float* moments, float* dw, int64_t rows, int64_t d, float eps)>
     layer_norm_backward_w_body{"layer_norm backward of w"};
-inline CudaBody<void(const float* dy, float* chunks, float* db, int64_t rows, int64_t d)> layer_norm_backward_b_body{
-    "layer_norm backward of b"};
 
 }  // namespace wavllm::kernels

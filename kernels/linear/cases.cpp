@@ -14,6 +14,7 @@ Tensor run(Inputs in, const Params& p) {
 }  // namespace
 
 OP_CASES(linear) {
+    op.same_bits = true;
     op.forward = run;
     op.reference = [](Inputs64 in, const Params&) {
         const Array64 &x = in[0], &w = in[1];

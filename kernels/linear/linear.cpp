@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/common/check.h"
+#include "kernels/common/column_sums_body.h"
 #include "kernels/common/on_device.h"
 #include "kernels/gemm/gemm_blocks.h"
 #include "kernels/gemm/gemm_device.h"

@@ -26,6 +26,7 @@ LoraScale scale_of(Inputs in, const Params& p) {
 
 // Inputs: x, w, lora_a, lora_b and, for a vector a request, r.
 OP_CASES(lora_linear) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         const DropoutKey drop = dropout_of(p, in[0].rows());
         const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;

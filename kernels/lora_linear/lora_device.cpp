@@ -4,10 +4,10 @@
 
 #include "kernels/lora_linear/lora_device.h"
 
-#include <cmath>
-
 #include "kernels/common/check.h"
+#include "kernels/common/column_sums_body.h"
 #include "kernels/common/on_device.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/gemm/gemm_device.h"
 #include "kernels/lora_linear/lora_bf16.h"
 
@@ -15,14 +15,8 @@ namespace wavllm::kernels {
 
 namespace {
 
-DropoutMask mask_of(const DropoutKey* drop, Device device) {
-    if (!drops(drop)) return {};
-    return {.row_keys = drop->row_keys.mirror(device).device_data<int64_t>(),
-            .seed = drop->seed,
-            .purpose = drop->purpose,
-            .step = drop->step,
-            .threshold = static_cast<uint32_t>(std::ceil(drop->p * 0x1p24f)) << 8,  // as dropout_row has it
-            .factor = 1.0f / (1.0f - drop->p)};
+DropoutMask mask_or_none(const DropoutKey* drop, Device device) {
+    return drops(drop) ? mask_of(*drop, device) : DropoutMask{};
 }
 
 RowScale strength(const LoraScale& scale, int64_t rows, Device device) {
@@ -68,7 +62,7 @@ LoraForward lora_linear_device(const Tensor& x, const PackedWeight& w, const Ten
     LoraForward result{Tensor::empty({rows, n}, DType::f32, device), Tensor::empty({rows, rank}, DType::f32, device)};
     Tensor x_memory, masked_memory;
     const Lines left = prepared(x, products, x_memory);
-    const Lines masked = drops(drop) ? prepared(x, products, masked_memory, mask_of(drop, device)) : left;
+    const Lines masked = drops(drop) ? prepared(x, products, masked_memory, mask_of(*drop, device)) : left;
     device_gemm(device,
                 {.m = rows,
                  .n = rank,
@@ -146,7 +140,7 @@ void lora_linear_backward_device(const Tensor& dy, const Tensor& x, const Tensor
                  .c_stride = rank,
                  .factor = s},
                 products);
-    const DropoutMask mask = mask_of(drop, device);
+    const DropoutMask mask = mask_or_none(drop, device);
     if (out.da) {
         Tensor masked_memory;
         device_gemm(device,

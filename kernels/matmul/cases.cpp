@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(matmul) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         return kernels::matmul(in[0], in[1], p.flag("transpose_b"), p.flag("bf16") ? DType::bf16 : DType::f32);
     };

@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(mul) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::mul(in[0], in[1]); };
     op.reference = [](Inputs64 in, const Params&) {
         Array64 y = in[0];

@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(rope) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         return kernels::rope(in[0], in[1], {in[2], in[3]},
                              p.flag("interleaved") ? RopeLayout::interleaved : RopeLayout::half_split,

@@ -12,6 +12,7 @@ Tensor plan_of(const std::vector<int32_t>& rows) {
 }  // namespace
 
 OP_CASES(concat_rows) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::concat_rows(in); };
     op.reference = [](Inputs64 in, const Params&) {
         Array64 y;
@@ -32,6 +33,7 @@ OP_CASES(concat_rows) {
 }
 
 OP_CASES(gather_rows) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::gather_rows(in[0], in[1]); };
     op.reference = [](Inputs64 in, const Params&) {
         const int64_t d = in[0].shape.last(), n = in[1].shape.numel();
@@ -50,6 +52,7 @@ OP_CASES(gather_rows) {
 }
 
 OP_CASES(splice_rows) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::splice_rows(in[0], in[1], in[2]); };
     op.reference = [](Inputs64 in, const Params&) {
         const int64_t d = in[0].shape.last(), n = in[2].shape.numel();

@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(scale) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) { return kernels::scale(in[0], p.f("s")); };
     op.reference = [](Inputs64 in, const Params& p) {
         Array64 y = in[0];

@@ -5,6 +5,7 @@
 namespace wavllm {
 
 OP_CASES(segment_scale) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         return kernels::segment_scale(in[0], in[1], kernels::make_borders(p.list("lengths")));
     };

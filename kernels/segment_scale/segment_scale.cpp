@@ -1,6 +1,7 @@
 #include "kernels/segment_scale/segment_scale.h"
 
 #include "kernels/common/check.h"
+#include "kernels/common/column_sums_body.h"
 #include "kernels/common/on_device.h"
 #include "kernels/segment_scale/segment_scale_body.h"
 #include "tensor/thread_pool.h"
@@ -41,10 +42,8 @@ void segment_scale_backward_r(const Tensor& dy, const Tensor& x, const Tensor& b
     expect("segment_scale backward", "dr", dr, {segments, n}, DType::f32, device);
     if (device != Device::cpu) {
         const Tensor at = borders.mirror(device);
-        on(segment_scale_backward_r_body, device)(dy.device_data<float>(), x.device_data<float>(),
-                                                  at.device_data<int64_t>(), dr.mutable_device_data<float>(), n,
-                                                  segments);
-        return;
+        return on(column_sums_body, device)(dy.device_data<float>(), x.device_data<float>(), at.device_data<int64_t>(),
+                                            segments, x.rows(), n, dr.mutable_device_data<float>());
     }
     const float *px = x.data<float>(), *pdy = dy.data<float>();
     float* pdr = dr.mutable_data<float>();

@@ -9,7 +9,5 @@ namespace wavllm::kernels {
 inline CudaBody<void(const float* x, const float* r, const int64_t* borders, float* y, int64_t rows, int64_t n,
                      int64_t segments)>
     segment_scale_body{"segment_scale"};
-inline CudaBody<void(const float* dy, const float* x, const int64_t* borders, float* dr, int64_t n, int64_t segments)>
-    segment_scale_backward_r_body{"segment_scale backward of r"};
 
 }  // namespace wavllm::kernels

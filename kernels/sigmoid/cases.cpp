@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(sigmoid) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::sigmoid(in[0]); };
     op.reference = [](Inputs64 in, const Params&) {
         Array64 y = in[0];

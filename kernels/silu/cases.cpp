@@ -4,6 +4,7 @@
 namespace wavllm {
 
 OP_CASES(silu) {
+    op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::silu(in[0]); };
     op.reference = [](Inputs64 in, const Params&) {
         Array64 y = in[0];

@@ -19,17 +19,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-namespace wavllm::simt {
-/// Throws Error naming the call, CUDA's name for the error and the place.
-[[noreturn]] void throw_cuda_error(const char* what, const char* error, const char* file, int line);
-}  // namespace wavllm::simt
-
-#define WAVLLM_CUDA_CHECK(call)                                                                            \
-    do {                                                                                                   \
-        const cudaError_t wavllm_error = (call);                                                           \
-        if (wavllm_error != cudaSuccess)                                                                   \
-            ::wavllm::simt::throw_cuda_error(#call, cudaGetErrorString(wavllm_error), __FILE__, __LINE__); \
-    } while (0)
+#include "kernels/cuda/runtime/streams.h"
 
 namespace wavllm {
 
@@ -41,18 +31,17 @@ struct LaunchConfig {
     double flops = 0;
 };
 
+/// In the order of the compute stream, unless the launch names another. Throws Error that names the kernel.
 template <class... P, class... A>
 static void launch(void (*kernel)(P...), const LaunchConfig& config, A&&... args) {
+    const void* address = reinterpret_cast<const void*>(kernel);
     // More than 48 KiB must be asked for.
     if (config.shared_bytes > 48 * 1024)
-        WAVLLM_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               static_cast<int>(config.shared_bytes)));
-    kernel<<<config.grid, config.block, config.shared_bytes, config.stream>>>(static_cast<P>(args)...);
-    const cudaError_t error = cudaGetLastError();
-    if (error != cudaSuccess)
-        simt::throw_cuda_error(config.name != nullptr ? config.name : "kernel launch", cudaGetErrorString(error),
-                               __FILE__, __LINE__);
+        WAVLLM_CUDA_CALL(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                              static_cast<int>(config.shared_bytes)));
+    const cudaStream_t stream = config.stream != nullptr ? config.stream : cuda::compute_stream();
+    kernel<<<config.grid, config.block, config.shared_bytes, stream>>>(static_cast<P>(args)...);
+    cuda::check_launch(config.name, address, config.grid, config.block, config.shared_bytes, stream);
 }
 
 }  // namespace wavllm

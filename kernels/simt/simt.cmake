@@ -1,7 +1,9 @@
 # The emulator of CUDA kernels (docs/simt.md), and the host builds of the project's .cu files. Included by CMakeLists.txt
 # after the floors; everything it makes is linked through FLOORS.
 
-find_package(Boost 1.74 REQUIRED COMPONENTS context)
+if(NOT WAVLLM_PACKED)
+    find_package(Boost 1.74 REQUIRED COMPONENTS context)
+endif()
 
 # GCC's own library for lines of source. Without it errors of kernels name addresses.
 execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libbacktrace.a OUTPUT_VARIABLE SIMT_BACKTRACE
@@ -69,14 +71,9 @@ target_link_libraries(simt_tests PRIVATE floor_tensor simt cuda_test_kernels_fas
 target_compile_definitions(simt_tests PRIVATE WAVLLM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 set_target_properties(simt_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 # wavllm_tests is made after this file is read.
-cmake_language(DEFER CALL target_link_libraries wavllm_tests PRIVATE cuda_test_kernels_fast cuda_test_kernels_checked)
+if(NOT WAVLLM_KERNELS_ONLY)
+    cmake_language(DEFER CALL target_link_libraries wavllm_tests PRIVATE cuda_test_kernels_fast cuda_test_kernels_checked)
+endif()
 if(SIMT_THREAD_SANITIZER)
     set_source_files_properties(${simt_test_sources} PROPERTIES HEADER_FILE_ONLY ON)
 endif()
-
-# The ops on devices alone, likewise.
-file(GLOB device_test_sources CONFIGURE_DEPENDS tests/ops/device_*_test.cpp)
-add_executable(device_tests EXCLUDE_FROM_ALL tests/main.cpp ${device_test_sources})
-target_link_libraries(device_tests PRIVATE floor_tensor floor_kernels floor_autograd simt cuda_kernels_fast
-    cuda_kernels_checked doctest::doctest)
-set_target_properties(device_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -1,5 +1,5 @@
+#include "kernels/common/borders.cuh"
 #include "kernels/common/chunk_sums.cuh"
-#include "kernels/common/tensor_table.cuh"
 #include "kernels/sum_all/sum_all_body.h"
 
 namespace wavllm::kernels {
@@ -34,6 +34,7 @@ struct Fill {
     }
 };
 
+/// Of many tensors for one launch, as in adam.cu.
 struct Table {
     static constexpr int kMost = 128;
     SquaresSlice slice[kMost];
@@ -44,7 +45,7 @@ struct Table {
 /// In double, where squares of floats are exact and cannot overflow.
 __global__ void __launch_bounds__(kSumThreads) squares_kernel(const Table table, double* chunks) {
     WAVLLM_SHARED(double, partial, [kSumThreads / 32]);
-    const int at = entry_of_block(table.first_block, table.count, blockIdx.x);
+    const int64_t at = part_of(table.first_block, table.count, blockIdx.x);
     const float* x = table.slice[at].x;
     const int64_t begin = (blockIdx.x - table.first_block[at]) * kSumChunk,
                   end = min(table.slice[at].n, begin + kSumChunk);

@@ -11,8 +11,9 @@ namespace wavllm {
 class WhisperCache {
 public:
     /// Room for `slots` chunks of at most max_frames encoder frames, and for `capacity` tokens each. Throws UsageError
-    /// if the model has fewer positions.
-    WhisperCache(const WhisperConfig& config, int64_t slots, int64_t capacity, int64_t max_frames);
+    /// if the model has fewer positions. device: the model's.
+    WhisperCache(const WhisperConfig& config, int64_t slots, int64_t capacity, int64_t max_frames,
+                 Device device = model_device());
 
     int64_t slots() const {
         return tokens_.dim(0);

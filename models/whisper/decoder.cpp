@@ -13,7 +13,8 @@
 
 namespace wavllm {
 
-WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t capacity, int64_t max_frames)
+WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t capacity, int64_t max_frames,
+                           Device device)
     : capacity_(capacity), max_frames_(max_frames) {
     if (capacity > config.max_target_positions || max_frames > config.max_source_positions)
         throw UsageError("whisper: {} tokens and {} frames were asked for, but the model has {} and {} positions",
@@ -22,7 +23,7 @@ WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t c
     for (int64_t i = 0; i < config.decoder_layers; ++i) {
         for (auto [side, length] : {std::pair{&self_, capacity}, {&cross_, max_frames}})
             side->push_back(
-                Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, model_device()));
+                Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, device));
     }
     tokens_ = Tensor::zeros({slots}, DType::i64);
     frames_ = Tensor::zeros({slots}, DType::i64);

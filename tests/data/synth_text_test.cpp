@@ -161,32 +161,3 @@ TEST_CASE("synth: a source of more weight comes sooner, one of weight 0 never") 
     CHECK_THROWS_AS(source_weights(s, {{"x", -1}}), UsageError);
     CHECK_THROWS_AS(source_weights(s, {{"x", 0}, {"y", 0}, {"z", 0}}), UsageError);
 }
-
-TEST_CASE("synth: word lists hold every word of the wanted sources equally often, in an order of the seed") {
-    const TempFolder folder;
-    std::string table = "text\tsource\n";
-    for (const char* line : {"the cat sat on the mat", "the dog and the cat", "a horse, he said, and a cart"})
-        table += std::string(line) + "\tprose\n";
-    table += "thou shalt not\tverse\n";
-    const Sentences s = read_sentences(folder.write("t.tsv", table), {});
-    const std::vector<double> weights = source_weights(s, {{"verse", 0}});
-    const Sentences lists = word_lists(s, weights, 5);
-    std::map<std::string, int> count;
-    for (const std::string& list : lists.sentences) {
-        const auto words = spoken_words(list);
-        REQUIRE(words);
-        CHECK(words->size() <= 8);
-        for (const SpokenWord& w : *words) ++count[w.text];
-    }
-    CHECK(count.size() == 12);  // the cat sat on mat dog and a horse he said cart
-    CHECK(count.count("thou") == 0);
-    for (const auto& [word, times] : count) {
-        CAPTURE(word);
-        CHECK(times == 4);
-    }
-    CHECK(word_lists(s, weights, 5).sentences == lists.sentences);
-    CHECK(word_lists(s, weights, 6).sentences != lists.sentences);
-    CHECK(lists.read == 4);
-    REQUIRE(lists.sources.size() == 1);
-    CHECK(lists.sources[0].name == "words");
-}

@@ -89,3 +89,11 @@ TEST_CASE("golden: --dump writes what was computed, under the same names") {
     for (const StoredTensor& t : dumped->tensors()) CHECK(t.shape == golden->at(t.name).shape);
     CHECK(std::filesystem::exists(options.dump / "case.json.safetensors"));
 }
+
+TEST_CASE("golden: the CUDA bodies, on the emulator, pass all that the cpu passes") {
+    const DeviceScope scope(Device::sim);
+    const verify::Report on_sim = verify_only(shared("golden"), "");
+    CHECK(on_sim.broken.empty());
+    CHECK(on_sim.count(Status::failed) == 0);
+    CHECK(on_sim.count(Status::passed) == whole().count(Status::passed));
+}

@@ -97,7 +97,7 @@ TEST_CASE("simt body: one that was not linked is an error that names it") {
     const CudaBody<void()> missing{"missing"};
     CHECK(!missing.has(Build::simt));
     CHECK(message([&] { missing(Build::gpu)(); }) ==
-          "missing: this program has no GPU body of it; is its .cu file linked?");
+          "missing: this program has no CUDA body of it for device cuda; is its .cu file linked?");
 }
 
 TEST_SUITE_END();

@@ -32,7 +32,7 @@ void expect_close(const Tensor& actual, const Tensor& expected, double tolerance
 
 /// Two chunks listened to at once, a prompt of three tokens each, then greedy steps; the second chunk leaves early.
 std::vector<std::vector<int32_t>> decode(const Whisper& model, const Tensor& encoded) {
-    WhisperCache cache(model.config(), 3, 12, encoded.dim(0));
+    WhisperCache cache(model.config(), 3, 12, encoded.dim(0), encoded.device());
     model.decoder.listen(cache, 0, encoded);
     model.decoder.listen(cache, 2, encoded.slice(0, 0, encoded.dim(0) / 2));
     std::vector<int64_t> slots{0, 2};

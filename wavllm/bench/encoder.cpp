@@ -47,9 +47,14 @@ int bench_encoder(const Options& o) {
         borders = kernels::make_borders(lengths);
     }
     const NoGrad no_grad;
-    encoder.forward(mel, borders);
+    mel = mel.to(encoder.device());
+    const auto run = [&] {
+        encoder.forward(mel, borders);
+        synchronize(mel.device());
+    };
+    run();
     memory::reset_peaks();
-    const Timing t = measure_all_of([&] { encoder.forward(mel, borders); }, o.runs);
+    const Timing t = measure_all_of(run, o.runs);
     const double work = flops(encoder.config(), lengths[0]);
     if (o.json != "-") {
         fmt::print("encoder of {}, {} s of audio, {} weights; load average {:.1f}\n\n", o.model, o.seconds, o.panels,
@@ -63,7 +68,7 @@ int bench_encoder(const Options& o) {
                     {"audio_seconds", o.seconds},
                     {"seconds", t.to_json()},
                     {"flops", work},
-                    {"peak_bytes", memory::total().peak},
+                    {"peak_bytes", memory::total(encoder.device()).peak},
                     {"load_average", load}},
                    o.json);
     return 0;

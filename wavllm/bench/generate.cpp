@@ -79,7 +79,7 @@ int bench_generate(const Options& o) {
     const double loaded = loading.seconds();
     check(o, llama.config());
     const Tensor ids = random_ids({o.prompt}, llama.config().vocab);
-    KvCache cache(llama.config(), 1, o.prompt + o.tokens + 1);
+    KvCache cache(llama.config(), 1, o.prompt + o.tokens + 1, llama.device());
     Times times, warm;
     Progress bar("bench generate", o.runs + 1, "runs");
     run(llama, o, ids, cache, warm);
@@ -115,7 +115,7 @@ int bench_generate(const Options& o) {
                     {"first_token_seconds", summarize(times.prompt).to_json()},
                     {"load_seconds", loaded},
                     {"start_to_first_token_seconds", first_token},
-                    {"peak_bytes", memory::total().peak},
+                    {"peak_bytes", memory::total(llama.device()).peak},
                     {"peak_resident_bytes", peak_resident_bytes()},
                     {"load_average", load}},
                    o.json);

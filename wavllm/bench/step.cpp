@@ -9,11 +9,13 @@
 #include "kernels/common/op_case.h"
 #include "models/llama/random.h"
 #include "tensor/allocator.h"
+#include "tensor/op_clock.h"
 #include "train/optimizer.h"
 #include "wavllm/bench/machine.h"
 #include "wavllm/bench/timing.h"
 #include "wavllm/command.h"
 #include "wavllm/support/json_output.h"
+#include "wavllm/support/table.h"
 
 namespace wavllm {
 
@@ -25,7 +27,7 @@ struct Options {
     int64_t sequences = 4, tokens = 160, targets = 40, rank = 32, layers = 30;
     int runs = 5, warm_up = 2;
     std::string panels = "auto", json;
-    bool checkpoint = false;
+    bool checkpoint = false, profile = false;
 };
 
 LlamaConfig smollm2(int64_t layers) {
@@ -52,7 +54,7 @@ public:
           optimizer_(lora_.parameters(), {}) {
         PurposeScope scope(Purpose::data);
         const int64_t rows = o.sequences * o.tokens;
-        x_ = random({rows, llama_.config().dim}, 0.1);
+        x_ = random({rows, llama_.config().dim}, 0.1).to(llama_.device());
         targets_ = random_ids({o.sequences * o.targets}, llama_.config().vocab);
         target_rows_ = Tensor::empty({o.sequences * o.targets}, DType::i32);
         for (int64_t i = 0; i < target_rows_.numel(); ++i)
@@ -76,18 +78,30 @@ public:
             const Tensor at_targets = llama_.final_norm(gather_rows(h, target_rows_));
             const CrossEntropy loss =
                 cross_entropy(at_targets, llama_.head(), targets_, static_cast<double>(targets_.numel()));
+            synchronize(x_.device());
             forward = watch.seconds();
             backward(loss.loss);
+            synchronize(x_.device());
             backward_end = watch.seconds();
             loss_ = loss.loss.item();
         }
         optimizer_.update(1, optimizer_.norms(step));
         arena.check();
+        synchronize(x_.device());
         const double end = watch.seconds();
         times.forward.push_back(forward);
         times.backward.push_back(backward_end - forward);
         times.optimizer.push_back(end - backward_end);
         times.all.push_back(end);
+    }
+    /// One more step, with its time by op. On a GPU the launches must be waited for: WAVLLM_CUDA_SYNC=1.
+    OpClock profile(int64_t step) {
+        OpClock clock;
+        StepTimes times;
+        const OpClock::Running running(clock);
+        run(step, times);
+        OpClock::read("optimizer and loss", OpClock::Pass::other);
+        return clock;
     }
 
     /// Multiplications and additions that the step cannot avoid: every frozen and LoRA product forward and once more
@@ -122,10 +136,30 @@ ordered_json memory_json() {
     ordered_json out;
     for (size_t i = 0; i < kPurposes; ++i) {
         const auto purpose = static_cast<Purpose>(i);
-        out[std::string(name(purpose))] = memory::account(purpose).peak;
+        out[std::string(name(purpose))] = memory::account(purpose, model_device()).peak;
     }
-    out["total"] = memory::total().peak;
+    out["total"] = memory::total(model_device()).peak;
     return out;
+}
+
+ordered_json profile_json(const OpClock& clock) {
+    ordered_json out = ordered_json::array();
+    for (const OpClock::Entry& e : clock.entries())
+        out.push_back({{"op", std::string(e.op)},
+                       {"calls", e.calls},
+                       {"forward_seconds", e.forward},
+                       {"backward_seconds", e.backward},
+                       {"other_seconds", e.other}});
+    return out;
+}
+
+void print_profile(const OpClock& clock) {
+    Table table({"op", "calls", "forward", "backward", "other"}, {true});
+    for (const OpClock::Entry& e : clock.entries())
+        table.add({std::string(e.op), std::to_string(e.calls), format_seconds(e.forward), format_seconds(e.backward),
+                   format_seconds(e.other)});
+    fmt::print("\n");
+    table.print();
 }
 
 void check(const Options& o) {
@@ -156,6 +190,7 @@ int bench_step(const Options& o) {
     }
     bar.finish();
     const uint64_t asked = memory::system_requests() - requests;
+    const OpClock profile = o.profile ? step.profile(o.warm_up + o.runs) : OpClock();
     const Timing all = summarize(times.all), forward = summarize(times.forward), back = summarize(times.backward),
                  adam = summarize(times.optimizer);
     if (o.json != "-") {
@@ -169,18 +204,20 @@ int bench_step(const Options& o) {
         fmt::print("forward    {}\nbackward   {}\noptimiser  {}\n\n{}", format_seconds(forward.median),
                    format_seconds(back.median), format_seconds(adam.median), memory::report());
         fmt::print("\nrequests to the system for memory in the {} timed steps: {}\n", o.runs, asked);
+        if (o.profile) print_profile(profile);
     }
-    if (!o.json.empty())
-        write_json({{"seconds", all.to_json()},
-                    {"forward_seconds", forward.to_json()},
-                    {"backward_seconds", back.to_json()},
-                    {"optimizer_seconds", adam.to_json()},
-                    {"flops", step.flops()},
-                    {"trainable_parameters", step.trainable()},
-                    {"peak_bytes", memory_json()},
-                    {"memory_requests", asked},
-                    {"load_average", load}},
-                   o.json);
+    if (o.json.empty()) return 0;
+    ordered_json out = {{"seconds", all.to_json()},
+                        {"forward_seconds", forward.to_json()},
+                        {"backward_seconds", back.to_json()},
+                        {"optimizer_seconds", adam.to_json()},
+                        {"flops", step.flops()},
+                        {"trainable_parameters", step.trainable()},
+                        {"peak_bytes", memory_json()},
+                        {"memory_requests", asked},
+                        {"load_average", load}};
+    if (o.profile) out["profile"] = profile_json(profile);
+    write_json(out, o.json);
     return 0;
 }
 
@@ -200,6 +237,7 @@ WAVLLM_PART(bench, step,
                      ->check(CLI::IsMember({"auto", "f32", "bf16"}));
                  app.add_flag("--checkpoint-activations", o->checkpoint,
                               "keep only the blocks' inputs, compute the rest again in backward");
+                 app.add_flag("--profile", o->profile, "the time of one more step by op");
                  app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
                  return [o] { return bench_step(*o); };
              }});

@@ -121,8 +121,6 @@ WAVLLM_PART(
          app.add_option("--valid-share", s.valid_share,
                         "also valid.tsv, with voices and sentences of its own: this share of the amount");
          app.add_option("--sources", o->sources, "weights of the text's sources: NAME:WEIGHT ...");
-         app.add_flag("--word-lists", s.word_lists,
-                      "lists of the text's words instead of its sentences: every word equally often");
          s.jobs = 0;
          app.add_option("--jobs", s.jobs, "processes; 0: as --threads")->capture_default_str();
          app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");

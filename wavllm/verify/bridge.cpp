@@ -16,10 +16,8 @@ Tensor stored_hidden_states(const Tiny& t, const std::string& file) {
         layers.push_back(t.golden(file, fmt::format("wavlm.hidden{}", layers.size())));
     if (layers.empty()) return {};
     Tensor all = Tensor::empty({static_cast<int64_t>(layers.size()), layers[0].dim(0), layers[0].dim(1)});
-    for (size_t i = 0; i < layers.size(); ++i)
-        std::memcpy(all.mutable_data<float>() + static_cast<int64_t>(i) * layers[0].numel(), layers[i].raw(),
-                    layers[i].bytes());
-    return all;
+    for (size_t i = 0; i < layers.size(); ++i) all.select(0, static_cast<int64_t>(i)).assign(layers[i]);
+    return all.to(model_device());
 }
 
 /// One chunk, and WavLM's hidden states at hand: the whole bridge.
@@ -47,7 +45,7 @@ Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const std
     Tensor borders = equal_borders(chunks, frames);
     const Tensor semantic =
         t.model.semantic_adapter().forward(encoded.reshape({chunks * frames, encoded.dim(2)}), borders, &observer);
-    const Tensor& acoustic = t.golden(file, "wavlm.projected");
+    const Tensor acoustic = t.given(file, "wavlm.projected");
     const int64_t rows = std::min(semantic.dim(0), acoustic.dim(0));
     const Tensor joint = concat_columns(semantic.slice(0, 0, rows), acoustic.slice(0, 0, rows));
     t.c.computed(file, "joint_input", joint, how);
@@ -71,7 +69,7 @@ void check_bridge(Tiny& t) {
             return hidden.defined() ? whole_bridge(t, s, model, encoded, hidden, how)
                                     : chunked_bridge(t, s, encoded, how + ", stored acoustic embeddings");
         };
-        if (t.c.has(file, "whisper.encoded")) run(t.golden(file, "whisper.encoded"), "stored encoder output");
+        if (t.c.has(file, "whisper.encoded")) run(t.given(file, "whisper.encoded"), "stored encoder output");
         if (const auto own = t.encoded.find(s.name); own != t.encoded.end())
             t.speech[s.name] = run(own->second, "our encoder output");
     }

@@ -53,7 +53,10 @@ void Comparison::not_built(const std::string& file, const std::string& name, con
 }
 
 void Comparison::computed(const std::string& file, const std::string& name, Computed c) {
-    if (Entry* e = find(file, name)) e->computed.push_back(std::move(c));
+    Entry* e = find(file, name);
+    if (!e) return;
+    c.value = c.value.to(Device::cpu);
+    e->computed.push_back(std::move(c));
 }
 
 void Comparison::broke(const std::string& family, const std::string& message) {

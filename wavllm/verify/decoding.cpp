@@ -24,7 +24,7 @@ void decode(Tiny& t, const Wavllm& model, const Tokenizer& tokenizer, const std:
         rows.push_back(s->speech_rows);
         keys.push_back(static_cast<int64_t>(s->row));
         const auto own = t.speech.find(s->name);
-        speech.push_back(own != t.speech.end() ? own->second : t.golden(s->file("audio"), "speech_embeddings"));
+        speech.push_back(own != t.speech.end() ? own->second : t.given(s->file("audio"), "speech_embeddings"));
     }
     const SequencePlan plan = plan_sequences(prompts, rows, keys);
     const Tensor x = splice_rows(model.llama().embed(plan.text_ids), concat_rows(speech), plan.plan);

@@ -1,6 +1,7 @@
 // The speech-text sequence and LLaMA with LoRA (r = 1): layers, keys, values, logits, log-probabilities, losses.
 
 #include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
 #include "autograd/tape.h"
 #include "wavllm/verify/tiny.h"
 
@@ -47,9 +48,7 @@ void add_results(Tiny& t, const Batch& b, int64_t i, const Tensor& h, const std:
     const Tensor targets = rows_of(b.plan.targets, b.plan.target_borders, i);
     const Tensor x = llama.final_norm(at_targets);
     const CrossEntropy sum = cross_entropy(x, llama.head(), targets, 1);
-    Tensor log_probs = sum.row_losses.clone();
-    for (int64_t r = 0; r < log_probs.numel(); ++r) log_probs.mutable_data<float>()[r] *= -1;
-    add("target_log_probs", log_probs);
+    add("target_log_probs", scale(sum.row_losses, -1));
     add("loss_sum", sum.loss.reshape({}));
     add("loss_mean", cross_entropy(x, llama.head(), targets, static_cast<double>(targets.numel())).loss.reshape({}));
 }
@@ -78,9 +77,9 @@ void check_stage1(Tiny& t) {
     std::vector<Tensor> speech;
     for (const Sample& s : t.samples) {
         const Batch alone = batch_of({&s});
-        t.c.computed(s.file("llama"), "inputs", inputs_of(t, alone, t.golden(s.file("audio"), "speech_embeddings")),
+        t.c.computed(s.file("llama"), "inputs", inputs_of(t, alone, t.given(s.file("audio"), "speech_embeddings")),
                      "stored speech embeddings");
-        run(t, model, alone, t.golden(s.file("llama"), "inputs"), "stored inputs");
+        run(t, model, alone, t.given(s.file("llama"), "inputs"), "stored inputs");
         if (const auto own = t.speech.find(s.name); own != t.speech.end()) {
             all.push_back(&s);
             speech.push_back(own->second);

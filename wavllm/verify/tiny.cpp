@@ -102,7 +102,7 @@ Tensor rows_of(const Tensor& t, const Tensor& borders, int64_t i) {
 Tensor every_nth(const Tensor& t, int64_t step) {
     const int64_t n = (t.shape().last() + step - 1) / step;
     Tensor out = Tensor::empty(t.shape().with(t.rank() - 1, n));
-    const Tensor in = t.to_contiguous();
+    const Tensor in = t.to_contiguous().to(Device::cpu);
     for (int64_t r = 0; r < t.rows(); ++r)
         for (int64_t i = 0; i < n; ++i)
             out.mutable_data<float>()[r * n + i] = in.data<float>()[r * t.shape().last() + i * step];

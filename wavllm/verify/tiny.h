@@ -60,6 +60,10 @@ struct Tiny {
     const Tensor& golden(const std::string& file, const std::string& name) const {
         return c.golden(file, name);
     }
+    /// The same as an input of the model, where the model is.
+    Tensor given(const std::string& file, const std::string& name) const {
+        return c.golden(file, name).to(model_device());
+    }
 };
 
 /// Borders of `sequences` sequences of equal length.

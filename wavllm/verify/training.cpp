@@ -61,8 +61,8 @@ void check_training(Tiny& t) {
     Parameters parameters = model.parameters();
     std::vector<Tensor> m, v;
     for (const Parameter& p : parameters) {
-        m.push_back(Tensor::zeros(p.tensor.shape()));
-        v.push_back(Tensor::zeros(p.tensor.shape()));
+        for (auto* moments : {&m, &v})
+            moments->push_back(Tensor::zeros(p.tensor.shape(), DType::f32, p.tensor.device()));
     }
     std::vector<float> losses;
     for (int64_t step = 0; step <= steps; ++step) {

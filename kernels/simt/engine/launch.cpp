@@ -119,13 +119,9 @@ void run(const LaunchShape& shape, const Call& call) {
 }
 
 void throw_no_body(const char* name, Build build) {
-    static constexpr const char* builds[] = {"GPU", "emulator", "checked emulator"};
-    throw UsageError("{}: this program has no {} body of it; is its .cu file linked?", name,
-                     builds[static_cast<int>(build)]);
-}
-
-void throw_cuda_error(const char* what, const char* error, const char* file, int line) {
-    throw Error("{}: {} ({}:{})", what, error, file, line);
+    static constexpr const char* devices[] = {"cuda", "sim", "sim (with checks)"};
+    throw UsageError("{}: this program has no CUDA body of it for device {}; is its .cu file linked?", name,
+                     devices[static_cast<int>(build)]);
 }
 
 }  // namespace wavllm::simt

@@ -1,0 +1,42 @@
+# The libraries of an unpacked gpu-pack (bench/gpu/pack.py) in place of the system's: -DWAVLLM_PACKED=FOLDER. Nothing of the
+# system is looked at, so a build that works with the archive here works on a machine that has none of them.
+
+set(packed_include ${WAVLLM_PACKED}/include)
+set(packed_lib ${WAVLLM_PACKED}/lib)
+if(NOT EXISTS ${packed_include}/fmt/format.h)
+    message(FATAL_ERROR "WAVLLM_PACKED=${WAVLLM_PACKED} is no unpacked gpu-pack: no include/fmt/format.h there")
+endif()
+
+# packed(TARGET LIBRARY...): an imported target of these files of lib/; headers are all in one folder.
+function(packed name)
+    add_library(${name} INTERFACE IMPORTED GLOBAL)
+    target_include_directories(${name} SYSTEM INTERFACE ${packed_include})
+    foreach(library ${ARGN})
+        file(GLOB file ${packed_lib}/${library})
+        if(NOT file)
+            message(FATAL_ERROR "the gpu-pack in ${WAVLLM_PACKED} has no lib/${library}: make it anew with ./dev gpu-pack")
+        endif()
+        target_link_libraries(${name} INTERFACE ${file})
+    endforeach()
+endfunction()
+
+packed(fmt::fmt)
+target_compile_definitions(fmt::fmt INTERFACE FMT_HEADER_ONLY)
+packed(nlohmann_json::nlohmann_json)
+packed(CLI11::CLI11)
+packed(doctest::doctest)
+packed(Boost::context libboost_context.a)
+if(NOT WAVLLM_KERNELS_ONLY)
+    packed(OpenSSL::Crypto libcrypto.so)
+    packed(PkgConfig::AUDIO libsndfile.so libsoxr.so)
+    packed(PkgConfig::TEXT libsentencepiece.so libutf8proc.so)
+    packed(PkgConfig::ZIP libzip.so)
+    packed(PkgConfig::SPEECH libespeak-ng.so libz.so)
+    set(FLITE)
+    foreach(part cmu_us_slt cmu_us_rms cmu_us_awb cmu_us_kal16 cmu_us_kal usenglish cmulex)
+        list(APPEND FLITE ${packed_lib}/libflite_${part}.so)
+    endforeach()
+    list(APPEND FLITE ${packed_lib}/libflite.so)
+    # The old kind of rpath also holds for the libraries that these need, which are in the same folder.
+    add_link_options(-Wl,--disable-new-dtags,-rpath,${packed_lib},-rpath-link,${packed_lib})
+endif()
