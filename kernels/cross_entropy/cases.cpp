@@ -68,6 +68,7 @@ OP_CASES(cross_entropy) {
     in_bf16("bf16, several chunks of rows", 130, 13, 50, 0.5);
     in_bf16("bf16, vocabulary no multiple of anything", 5, 33, 1037, 0.3);
     one("more rows than a device has logits of", 300, 12, 50, 0.5);
+    one("32x576x4096", 32, 576, 4096, 0.05, true);
     one("160x576x49152", 160, 576, 49152, 0.05, true);
     one("160x576x49152 bf16", 160, 576, 49152, 0.05, true);
     op.cases.back().params = {{"bf16", 1}};

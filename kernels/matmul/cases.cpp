@@ -46,7 +46,9 @@ OP_CASES(matmul) {
     in_bf16("bf16, odd sizes", {13, 35}, {35, 41}, false);
     in_bf16("bf16, batched, transposed", {3, 17, 20}, {3, 40, 20}, true);
     one("640x576x32", {640, 576}, {576, 32}, false, true);
+    one("256x256x256", {256, 256}, {256, 256}, false, true);
     one("1024x1024x1024", {1024, 1024}, {1024, 1024}, false, true);
+    one("2048x2048x2048", {2048, 2048}, {2048, 2048}, false, true);
 }
 
 }  // namespace wavllm

@@ -121,8 +121,8 @@ TEST_CASE("program: bench kernels on sim counts sectors, bank conflicts and the 
     };
     const auto silu = run({"silu"});
     CHECK(silu.at("device") == "sim");
-    REQUIRE(silu.at("cases").size() == 2);  // forward and backward of one case
-    const auto& forward = silu.at("cases").at(0);
+    REQUIRE(silu.at("passes").size() == 2);  // forward and backward of one case
+    const auto& forward = silu.at("passes").at(0);
     CHECK(forward.at("pass") == "forward");
     REQUIRE(forward.at("kernels").size() == 1);
     CHECK(forward.at("kernels").at(0).at("bytes_loaded") == 640 * 576 * 4);

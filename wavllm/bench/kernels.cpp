@@ -64,8 +64,8 @@ void show_counters(const Options& o) {
                        fmt::join(left_out, "; "));
     }
     if (o.json.empty()) return;
-    ordered_json out = {{"device", "sim"}, {"cases", ordered_json::array()}, {"left_out", left_out}};
-    for (const PassCounters& p : passes) out["cases"].push_back(p.to_json());
+    ordered_json out = {{"device", "sim"}, {"passes", ordered_json::array()}, {"left_out", left_out}};
+    for (const PassCounters& p : passes) out["passes"].push_back(p.to_json());
     write_json(out, o.json);
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "kernels/common/simd.h"
+#include "kernels/cuda/timer.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/gemm_device.h"
 #include "tensor/philox.h"
@@ -56,7 +57,7 @@ Machine measure_gpu(Device device) {
     const auto fastest = [&](const std::function<void()>& work) {
         return measure([&] { return clock.seconds(work); }, 9).fastest;
     };
-    Machine machine{.device = device, .threads = num_threads()};
+    Machine machine{.device = device, .gpu = cuda::properties().name, .threads = num_threads()};
     PurposeScope scope(Purpose::workspace);
     {
         const Tensor from = Tensor::zeros({int64_t{1} << 27}, DType::f32, device);
@@ -109,7 +110,10 @@ Machine measure_machine(Device device) {
 }
 
 nlohmann::ordered_json Machine::to_json() const {
-    nlohmann::ordered_json out = {{"device", name(device)}, {"threads", threads}, {"gemm_f32_flops_per_second", flops}};
+    nlohmann::ordered_json out = {{"device", name(device)}};
+    if (!gpu.empty()) out["gpu"] = gpu;
+    out["threads"] = threads;
+    out["gemm_f32_flops_per_second"] = flops;
     if (bf16_flops > 0) out["gemm_bf16_flops_per_second"] = bf16_flops;
     out[device == Device::cpu ? "read_bytes_per_second" : "copy_bytes_per_second"] = bandwidth;
     out["load_average"] = load;
@@ -121,7 +125,7 @@ void Machine::print() const {
         fmt::print("{} thread{}, f32 GEMM {:.0f} GFLOP/s, reads {:.1f} GB/s, load average {:.1f}\n", threads,
                    threads == 1 ? "" : "s", flops / 1e9, bandwidth / 1e9, load);
     else
-        fmt::print("{}: GEMM f32 {:.1f}, bf16 {:.1f} TFLOP/s, copies {:.0f} GB/s; load average {:.1f}\n", name(device),
+        fmt::print("{}: GEMM f32 {:.1f}, bf16 {:.1f} TFLOP/s, copies {:.0f} GB/s; load average {:.1f}\n", gpu,
                    flops / 1e12, bf16_flops / 1e12, bandwidth / 1e9, load);
     if (load > std::thread::hardware_concurrency())
         fmt::print("other processes are using this machine: timings are longer than they would be\n");

@@ -2,6 +2,7 @@
 // What this machine can do at most, measured: the CPU with the threads of this process, or its GPU.
 
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "tensor/device.h"
 
@@ -9,6 +10,7 @@ namespace wavllm {
 
 struct Machine {
     Device device = Device::cpu;
+    std::string gpu{};  ///< its name
     int threads = 0;
     double flops = 0;       ///< floating-point operations per second of a large f32 matrix product
     double bf16_flops = 0;  ///< of one with factors in bf16 (by cuBLASLt if the build has it); 0: not measured
