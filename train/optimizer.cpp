@@ -83,12 +83,12 @@ void Optimizer::update(double factor, const GradientNorms& norms) {
         if (!group.trained) continue;
         gradients_.push_back(grad(parameters_[i].tensor));
         steps_.push_back({.param = &parameters_[i].tensor,
-                         .grad = &gradients_.back(),
-                         .m = &m_[i],
-                         .v = &v_[i],
-                         .lr = static_cast<float>(group.rate * factor),
-                         .step = group.updates + 1,
-                         .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
+                          .grad = &gradients_.back(),
+                          .m = &m_[i],
+                          .v = &v_[i],
+                          .lr = static_cast<float>(group.rate * factor),
+                          .step = group.updates + 1,
+                          .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
     }
     kernels::adam_steps(steps_, config_.adam, static_cast<float>(clip));
     gradients_.clear();
