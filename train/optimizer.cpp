@@ -38,7 +38,7 @@ void Optimizer::configure(const GroupSettings& settings) {
 
 GradientNorms Optimizer::norms(int64_t step) const {
     GradientNorms norms;
-    std::vector<Tensor> gradients;
+    gradients_.clear();
     for (size_t i = 0; i < parameters_.size(); ++i) {
         if (!setting(i).trained) continue;
         const Parameter& p = parameters_[i];
@@ -47,14 +47,14 @@ GradientNorms Optimizer::norms(int64_t step) const {
                 "train: parameter \"{}\" received no gradient in step {}; it is trainable but does not reach the "
                 "loss; freeze it or use it",
                 p.name, step);
-        gradients.push_back(grad(p.tensor));
+        gradients_.push_back(grad(p.tensor));
     }
-    std::vector<double> sums(gradients.size());
-    kernels::sums_of_squares(gradients, sums);
+    squares_.resize(gradients_.size());
+    kernels::sums_of_squares(gradients_, squares_);
     for (size_t i = 0, next = 0; i < parameters_.size(); ++i) {
         if (!setting(i).trained) continue;
         const Parameter& p = parameters_[i];
-        const double squares = sums[next++];
+        const double squares = squares_[next++];
         norms.finite = norms.finite && std::isfinite(squares);
         // LoRA's A gets none in its first step, while B is zero
         if (squares == 0 && !(p.may_be_zero && setting(i).updates == 0))
@@ -75,22 +75,23 @@ GradientNorms Optimizer::norms(int64_t step) const {
 
 void Optimizer::update(double factor, const GradientNorms& norms) {
     const double clip = config_.clip_norm > 0 && norms.total > config_.clip_norm ? config_.clip_norm / norms.total : 1;
-    std::vector<Tensor> gradients;
-    std::vector<kernels::AdamParameter> steps;
-    gradients.reserve(parameters_.size());  // `steps` points at them
+    gradients_.clear();
+    gradients_.reserve(parameters_.size());  // steps_ points at them
+    steps_.clear();
     for (size_t i = 0; i < parameters_.size(); ++i) {
         const GroupSetting& group = setting(i);
         if (!group.trained) continue;
-        gradients.push_back(grad(parameters_[i].tensor));
-        steps.push_back({.param = &parameters_[i].tensor,
-                         .grad = &gradients.back(),
-                         .m = &m_[i],
-                         .v = &v_[i],
-                         .lr = static_cast<float>(group.rate * factor),
-                         .step = group.updates + 1,
-                         .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
+        gradients_.push_back(grad(parameters_[i].tensor));
+        steps_.push_back({.param = &parameters_[i].tensor,
+                          .grad = &gradients_.back(),
+                          .m = &m_[i],
+                          .v = &v_[i],
+                          .lr = static_cast<float>(group.rate * factor),
+                          .step = group.updates + 1,
+                          .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
     }
-    kernels::adam_steps(steps, config_.adam, static_cast<float>(clip));
+    kernels::adam_steps(steps_, config_.adam, static_cast<float>(clip));
+    gradients_.clear();
     for (GroupSetting& group : settings_) group.updates += group.trained;
     zero_gradients();
 }

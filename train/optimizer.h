@@ -67,6 +67,10 @@ private:
     OptimizerConfig config_;
     GroupSettings settings_;
     std::vector<Tensor> m_, v_;
+    // of one step; kept so that a step asks nobody for memory
+    mutable std::vector<Tensor> gradients_;
+    mutable std::vector<double> squares_;
+    std::vector<kernels::AdamParameter> steps_;
 };
 
 }  // namespace wavllm

@@ -58,7 +58,8 @@ int run(int argc, char** argv) {
     app.failure_message([&](const CLI::App*, const CLI::Error& e) { return usage_message(app, e, argc, argv); });
     GlobalOptions global;
     app.add_option("--threads", global.threads, "threads to use; results do not depend on it");
-    app.add_option("--device", global.device, "cpu; sim: CUDA kernels on an emulated GPU, slowly (docs/simt.md); cuda: a GPU");
+    app.add_option("--device", global.device,
+                   "cpu; sim: CUDA kernels on an emulated GPU, slowly (docs/simt.md); cuda: a GPU");
     app.add_option("--fusion", global.fusion, "on, off, or names of fused ops to run as their composition");
     app.add_flag("--memory", global.memory, "print the memory account and its peaks at the end");
     int code = 0;

@@ -22,8 +22,7 @@ WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t c
     PurposeScope scope(Purpose::kv_cache);
     for (int64_t i = 0; i < config.decoder_layers; ++i) {
         for (auto [side, length] : {std::pair{&self_, capacity}, {&cross_, max_frames}})
-            side->push_back(
-                Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, device));
+            side->push_back(Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, device));
     }
     tokens_ = Tensor::zeros({slots}, DType::i64);
     frames_ = Tensor::zeros({slots}, DType::i64);
@@ -53,8 +52,7 @@ Tensor attend_slots(const Tensor& q, const Tensor& cache, const Tensor& lengths,
     const float scale = whisper_attention_scale(dh);
     if (all_slots) return kernels::decode_attention(q, keys, values, lengths, scale);
     Tensor spread = kernels::workspace({cache.dim(0), heads, dh}, q.device());
-    for (size_t i = 0; i < slots.size(); ++i)
-        spread.select(0, slots[i]).assign(q.select(0, static_cast<int64_t>(i)));
+    for (size_t i = 0; i < slots.size(); ++i) spread.select(0, slots[i]).assign(q.select(0, static_cast<int64_t>(i)));
     const Tensor all = kernels::decode_attention(spread, keys, values, lengths, scale);
     Tensor y = Tensor::empty({static_cast<int64_t>(slots.size()), heads * dh}, DType::f32, q.device());
     for (size_t i = 0; i < slots.size(); ++i) y.select(0, static_cast<int64_t>(i)).assign(all.select(0, slots[i]));

@@ -57,8 +57,8 @@ Result train_on(Device device, const fs::path& folder, std::optional<Device> res
         if (second && !resume_on) break;
         const DeviceScope scope(second ? *resume_on : device);
         Wavllm model = tiny_ctc_model();
-        RunFolder run = second ? RunFolder::open(folder)
-                               : RunFolder::create(folder, tiny_staged_preset(kCtcSteps, kJointSteps));
+        RunFolder run =
+            second ? RunFolder::open(folder) : RunFolder::create(folder, tiny_staged_preset(kCtcSteps, kJointSteps));
         Trainer::Callbacks callbacks;
         if (resume_on && !second)
             callbacks.step = [](int64_t step, const Stage&, const StepResult&, double) {
