@@ -1,23 +1,11 @@
 #include "kernels/common/column_sums.cuh"
 #include "kernels/common/elementwise.cuh"
+#include "kernels/common/segments.cuh"
 #include "kernels/segment_scale/segment_scale_body.h"
 
 namespace wavllm::kernels {
 
 namespace {
-
-/// The last sequence that begins at or before the row: empty ones begin where the next does.
-__device__ int64_t segment_of(int64_t row, const int64_t* borders, int64_t segments) {
-    int64_t low = 0, high = segments - 1;
-    while (low < high) {
-        const int64_t middle = (low + high + 1) / 2;
-        if (borders[middle] <= row)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
-}
 
 struct SegmentScale {
     const float *x, *r;
