@@ -28,10 +28,11 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const
 }
 
 DERIVATIVE(conv1d) {
-    const ConvGeometry g{p.i("stride"), p.i("padding")};
+    const ConvGeometry g{p.i("stride"), p.i("padding"), static_cast<int64_t>(p.number("groups", 1)),
+                         p.flag("drop_last")};
     const Tensor borders = kernels::make_borders(p.list("lengths"));
     const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
-    return p.flag("packed") ? conv1d(in[0], borders, PackedConv::pack(in[1].detach(), dtype), in[2], g)
+    return p.flag("packed") ? conv1d(in[0], borders, PackedConv::pack(in[1].detach(), dtype, g.groups), in[2], g)
                             : conv1d(in[0], borders, in[1], in[2], g);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "kernels/conv1d/conv1d_body.h"
+#include "kernels/conv1d/on_device.h"
 #include "kernels/gemm/gemm_device.h"
 #include "kernels/linear/linear.h"
 #include "tensor/thread_pool.h"
@@ -37,11 +38,24 @@ Tensor tap_major(const Tensor& w) {
 
 }  // namespace
 
-PackedConv PackedConv::pack(const Tensor& w, DType panel_dtype) {
+PackedConv PackedConv::pack(const Tensor& w, DType panel_dtype, int64_t groups) {
     const Tensor f32 = w.dtype() == DType::f32 ? w : w.to(DType::f32);
     Tensor m = tap_major(f32);
+    const int64_t n = w.dim(0), k = m.dim(1), each = n / std::max<int64_t>(1, groups);
+    if (groups < 1 || n % groups != 0)
+        throw ShapeError("conv1d: {} groups do not divide the output channels of {}", groups, w.describe());
+    if (groups > 1 && each % kernels::kPanel != 0) {
+        const int64_t step = kernels::conv1d_group_step(each);
+        const Tensor dense = m.to(Device::cpu);
+        m = Tensor::zeros({groups * step, k});
+        for (int64_t g = 0; g < groups; ++g) {
+            const float* from = dense.data<float>() + g * each * k;
+            std::copy(from, from + each * k, m.mutable_data<float>() + g * step * k);
+        }
+        m = m.to(w.device());
+    }
     m.set_label(w.label());
-    return {PackedWeight::pack(m, panel_dtype), w.dim(2)};
+    return {PackedWeight::pack(m, panel_dtype), w.dim(2), groups, n};
 }
 
 namespace kernels {
@@ -56,12 +70,18 @@ Span span_of(std::span<const int64_t> borders, size_t i) {
     return {borders[i], borders[i + 1] - borders[i]};
 }
 
-/// A sequence with `padding` rows of zeros before and after it.
-void pad(const float* x, Span s, int64_t channels, int64_t padding, float* out) {
+/// Some channels of a sequence, with `padding` rows of zeros before and after it. x: their first one in row 0, rows
+/// `stride` apart.
+void pad(const float* x, int64_t stride, Span s, int64_t channels, int64_t padding, float* out) {
     std::fill(out, out + padding * channels, 0.0f);
-    std::memcpy(out + padding * channels, x + s.begin * channels,
-                static_cast<size_t>(s.rows * channels) * sizeof(float));
-    std::fill(out + (padding + s.rows) * channels, out + (2 * padding + s.rows) * channels, 0.0f);
+    out += padding * channels;
+    if (stride == channels)
+        std::memcpy(out, x + s.begin * channels, static_cast<size_t>(s.rows * channels) * sizeof(float));
+    else
+        for (int64_t t = 0; t < s.rows; ++t)
+            std::memcpy(out + t * channels, x + (s.begin + t) * stride, static_cast<size_t>(channels) * sizeof(float));
+    out += s.rows * channels;
+    std::fill(out, out + padding * channels, 0.0f);
 }
 
 int64_t longest(std::span<const int64_t> borders) {
@@ -70,103 +90,67 @@ int64_t longest(std::span<const int64_t> borders) {
     return rows;
 }
 
-void check(const Tensor& x, int64_t n, int64_t k, int64_t taps, const Tensor& bias) {
+/// w: [n, k] tap-major, k = taps * C_in / groups.
+void check(const Tensor& x, int64_t n, int64_t k, int64_t taps, const Tensor& bias, ConvGeometry g) {
     expect("conv1d", "x", x, DType::f32, x.device());
-    if (x.rank() != 2 || x.dim(1) * taps != k)
-        throw ShapeError("conv1d: weight takes {} channels, but x is {} (expected [T, C_in])", k / taps, x.describe());
+    if (g.groups < 1 || n % g.groups != 0)
+        throw ShapeError("conv1d: {} groups do not divide the {} output channels", g.groups, n);
+    if (x.rank() != 2 || x.dim(1) * taps != k * g.groups)
+        throw ShapeError("conv1d: weight takes {} channels{}, but x is {} (expected [T, C_in])", k / taps * g.groups,
+                         g.groups > 1 ? fmt::format(" in {} groups", g.groups) : "", x.describe());
     if (bias.defined()) expect("conv1d", "bias", bias, {n}, DType::f32, x.device());
 }
 
-Tensor run(const Tensor& x, const Tensor& borders, const Panels& w, int64_t taps, const Tensor& bias, ConvGeometry g) {
-    check(x, w.n, w.k, taps, bias);
-    const auto in = borders_of("conv1d", borders, x.dim(0));
-    const Tensor out_borders = conv1d_borders(borders, taps, g);
-    const auto out = borders_of("conv1d", out_borders, out_borders.data<int64_t>()[in.size() - 1]);
-    const int64_t channels = x.dim(1);
-    Tensor y = Tensor::empty({out.back(), w.n});
-    Tensor padded = workspace({longest(in) + 2 * g.padding, channels});
-    float *pp = padded.mutable_data<float>(), *py = y.mutable_data<float>();
-    for (size_t i = 0; i + 1 < in.size(); ++i) {
-        pad(x.data<float>(), span_of(in, i), channels, g.padding, pp);
-        const Span s = span_of(out, i);
-        gemm(s.rows, pp, g.stride * channels, w, py + s.begin * w.n, w.n,
-             {.bias = bias.defined() ? bias.data<float>() : nullptr});
-    }
-    return y;
+void check(const Tensor& x, const PackedConv& w, const Tensor& bias, ConvGeometry g) {
+    if (w.groups != g.groups)
+        throw ShapeError("conv1d: weight {} was packed in {} groups, but the convolution has {}", w.weight.describe(),
+                         w.groups, g.groups);
+    check(x, w.out_channels, w.weight.in_features(), w.taps, bias, g);
 }
 
-/// The plan of a convolution on a device.
-struct DevicePlan {
-    ConvShape shape;
-    int64_t frames;
-    Tensor windows;
+/// The panels of a weight's groups.
+struct GroupPanels {
+    Panels first;  ///< of group 0
+    size_t apart;  ///< bytes from one to the next
 
-    DevicePlan(const Tensor& borders, int64_t rows, int64_t taps, int64_t channels, ConvGeometry g, Device device) {
-        borders_of("conv1d", borders, rows);
-        frames = conv1d_borders(borders, taps, g).data<int64_t>()[borders.numel() - 1];
-        shape = {.borders = borders.mirror(device).device_data<int64_t>(),
-                 .sequences = borders.numel() - 1,
-                 .stride = g.stride,
-                 .padding = g.padding,
-                 .taps = taps,
-                 .channels = channels};
-    }
-    /// A left factor whose rows are windows of x [T, channels].
-    Lines windows_of(const Tensor& x) {
-        windows = workspace({frames, static_cast<int64_t>(sizeof(Window) / sizeof(float))}, x.device());
-        auto* w = static_cast<Window*>(windows.mutable_device_raw());
-        on(conv1d_windows_body, x.device())(shape, frames, w);
-        Lines lines = along(x.device_data<float>(), shape.channels);
-        lines.windows = w;
-        return lines;
+    Panels of(int64_t group) const {
+        Panels p = first;
+        p.data = static_cast<const char*>(first.data) + static_cast<size_t>(group) * apart;
+        return p;
     }
 };
 
-/// weight: of the matrix [N, taps * C_in], along.
-Tensor run_on_device(const Tensor& x, const Tensor& borders, const Lines& weight, int64_t n, int64_t taps,
-                     const Tensor& bias, ConvGeometry g) {
-    const Device device = x.device();
-    const int64_t channels = x.dim(1), k = taps * channels;
-    const DType products = weight.dtype == DType::f32 ? DType::f32 : DType::bf16;
-    DevicePlan plan(borders, x.dim(0), taps, channels, g, device);
-    Tensor y = Tensor::empty({plan.frames, n}, DType::f32, device), memory;
-    Lines left = plan.windows_of(x);
-    if (products == DType::bf16 && channels % 8 == 0) {  // windows of x in bf16 begin on 16 bytes, too
-        const Window* windows = left.windows;
-        left.windows = nullptr;
-        left = rounded(device, left, x.dim(0), channels, memory);
-        left.windows = windows;
-    } else if (products == DType::bf16) {
-        left = rounded(device, left, plan.frames, k, memory);
+GroupPanels panels_of(const PackedConv& w) {
+    Panels first = w.weight.panels();
+    first.n = w.out_channels / w.groups;
+    const int64_t elements = panel_elements(first.k, conv1d_group_step(first.n), first.dtype);
+    return {first, bytes_for(first.dtype, static_cast<size_t>(elements))};
+}
+
+Tensor run(const Tensor& x, const Tensor& borders, const GroupPanels& w, int64_t taps, const Tensor& bias,
+           ConvGeometry g) {
+    const auto in = borders_of("conv1d", borders, x.dim(0));
+    const Tensor out_borders = conv1d_borders(borders, taps, g);
+    const auto out = borders_of("conv1d", out_borders, out_borders.data<int64_t>()[in.size() - 1]);
+    const int64_t channels = x.dim(1) / g.groups, each = w.first.n, n = each * g.groups;
+    Tensor y = Tensor::empty({out.back(), n});
+    Tensor padded = workspace({longest(in) + 2 * g.padding, channels});
+    float *pp = padded.mutable_data<float>(), *py = y.mutable_data<float>();
+    for (size_t i = 0; i + 1 < in.size(); ++i) {
+        const Span s = span_of(out, i);
+        for (int64_t group = 0; group < g.groups; ++group) {
+            pad(x.data<float>() + group * channels, x.dim(1), span_of(in, i), channels, g.padding, pp);
+            gemm(s.rows, pp, g.stride * channels, w.of(group), py + s.begin * n + group * each, n,
+                 {.bias = bias.defined() ? bias.data<float>() + group * each : nullptr});
+        }
     }
-    device_gemm(device,
-                {.m = plan.frames,
-                 .n = n,
-                 .k = k,
-                 .a = left,
-                 .b = weight,
-                 .c = y.mutable_device_data<float>(),
-                 .c_stride = n,
-                 .bias = bias.defined() ? bias.device_data<float>() : nullptr},
-                products);
     return y;
 }
 
-/// Sums windows back: dx[t] = sum over taps of dcolumns[(t + padding - tap) / stride][tap], taps in order.
-Tensor fold(const Tensor& dcolumns, const Tensor& borders, int64_t taps, int64_t channels, ConvGeometry g) {
-    const std::span<const int64_t> in(borders.data<int64_t>(), static_cast<size_t>(borders.numel()));
-    const Tensor out_borders = conv1d_borders(borders, taps, g);
-    const int64_t* out = out_borders.data<int64_t>();
-    if (const Device device = dcolumns.device(); device != Device::cpu) {
-        const DevicePlan plan(borders, in.back(), taps, channels, g, device);
-        Tensor result = Tensor::empty({in.back(), channels}, DType::f32, device);
-        on(conv1d_fold_body, device)(plan.shape, dcolumns.device_data<float>(), in.back(),
-                                     result.mutable_device_data<float>());
-        return result;
-    }
-    Tensor dx = Tensor::zeros({in.back(), channels});
-    const float* pc = dcolumns.data<float>();
-    float* pdx = dx.mutable_data<float>();
+/// Sums windows back into channels of dx, whose rows are `stride` apart:
+/// dx[t] = sum over taps of dcolumns[(t + padding - tap) / stride][tap], taps in order.
+void fold(const float* pc, std::span<const int64_t> in, std::span<const int64_t> out, int64_t taps, int64_t channels,
+          ConvGeometry g, float* pdx, int64_t stride) {
     for (size_t i = 0; i + 1 < in.size(); ++i) {
         const Span s = span_of(in, i);
         const int64_t frames = out[i + 1] - out[i];
@@ -176,12 +160,38 @@ Tensor fold(const Tensor& dcolumns, const Tensor& borders, int64_t taps, int64_t
                     const int64_t at = t + g.padding - tap;
                     if (at < 0 || at % g.stride != 0 || at / g.stride >= frames) continue;
                     const float* window = pc + ((out[i] + at / g.stride) * taps + tap) * channels;
-                    float* row = pdx + (s.begin + t) * channels;
+                    float* row = pdx + (s.begin + t) * stride;
                     for (int64_t c = 0; c < channels; ++c) row[c] += window[c];
                 }
         });
     }
+}
+
+/// dx of a weight of out_channels x [taps * channels] in groups. columns_of(group, columns): dy w of that group.
+template <class F>
+Tensor backward_x(const Tensor& dy, const Tensor& borders, int64_t out_channels, int64_t taps, int64_t channels,
+                  ConvGeometry g, F&& columns_of) {
+    expect("conv1d backward", "dy", dy, DType::f32);
+    const std::span<const int64_t> in(borders.data<int64_t>(), static_cast<size_t>(borders.numel()));
+    const Tensor out_borders = conv1d_borders(borders, taps, g);
+    const auto out = borders_of("conv1d backward", out_borders, dy.dim(0));
+    expect("conv1d backward", "dy", dy, {out.back(), out_channels});
+    Tensor dx = Tensor::zeros({in.back(), channels * g.groups});
+    Tensor columns = workspace({dy.dim(0), taps * channels});
+    for (int64_t group = 0; group < g.groups; ++group) {
+        columns_of(group, columns.mutable_data<float>());
+        fold(columns.data<float>(), in, out, taps, channels, g, dx.mutable_data<float>() + group * channels, dx.dim(1));
+    }
     return dx;
+}
+
+/// The lines of a tap-major matrix on a device.
+detail::ConvLines lines_of(const Tensor& matrix, int64_t taps, ConvGeometry g) {
+    return {along(matrix.device_data<float>(), matrix.dim(1)), matrix.dim(0), taps, matrix.dim(0) / g.groups};
+}
+
+detail::ConvLines lines_of(const PackedConv& w) {
+    return {w.weight.lines(), w.out_channels, w.taps, conv1d_group_step(w.out_channels / w.groups)};
 }
 
 }  // namespace
@@ -196,17 +206,18 @@ Tensor conv1d_borders(const Tensor& borders, int64_t taps, ConvGeometry geometry
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& bias, ConvGeometry geometry) {
+    expect("conv1d", "weight", w, DType::f32, x.device());
     const Tensor matrix = tap_major(w);
-    if (x.device() != Device::cpu) {
-        expect("conv1d", "weight", w, DType::f32, x.device());
-        check(x, matrix.dim(0), matrix.dim(1), w.dim(2), bias);
-        return run_on_device(x, borders, along(matrix.device_data<float>(), matrix.dim(1)), matrix.dim(0), w.dim(2),
-                             bias, geometry);
-    }
-    expect("conv1d", "weight", w);
-    Tensor panels = workspace({panel_elements(matrix.dim(1), matrix.dim(0))});
-    const Panels packed =
-        pack_rows(matrix.data<float>(), matrix.dim(1), matrix.dim(1), matrix.dim(0), panels.mutable_data<float>());
+    const int64_t n = matrix.dim(0), k = matrix.dim(1), each = n / std::max<int64_t>(1, geometry.groups);
+    check(x, n, k, w.dim(2), bias, geometry);
+    borders_of("conv1d", borders, x.dim(0));
+    if (x.device() != Device::cpu)
+        return detail::conv1d_on_device(x, borders, lines_of(matrix, w.dim(2), geometry), bias, geometry);
+    const int64_t apart = panel_elements(k, each);
+    Tensor panels = workspace({geometry.groups, apart});
+    for (int64_t group = 0; group < geometry.groups; ++group)
+        pack_rows(matrix.data<float>() + group * each * k, k, k, each, panels.mutable_data<float>() + group * apart);
+    const GroupPanels packed{{panels.raw(), DType::f32, k, each}, static_cast<size_t>(apart) * sizeof(float)};
     return run(x, borders, packed, w.dim(2), bias, geometry);
 }
 
@@ -214,19 +225,39 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const
     if (w.weight.device() != x.device())
         throw Error("conv1d: weight {} is on {}, but x is {}; pack the weight for that device", w.weight.describe(),
                     name(w.weight.device()), x.describe());
-    if (x.device() != Device::cpu) {
-        check(x, w.weight.out_features(), w.weight.in_features(), w.taps, bias);
-        return run_on_device(x, borders, w.weight.lines(), w.weight.out_features(), w.taps, bias, geometry);
-    }
-    return run(x, borders, w.weight.panels(), w.taps, bias, geometry);
+    check(x, w, bias, geometry);
+    borders_of("conv1d", borders, x.dim(0));
+    if (x.device() != Device::cpu) return detail::conv1d_on_device(x, borders, lines_of(w), bias, geometry);
+    return run(x, borders, panels_of(w), w.taps, bias, geometry);
 }
 
 Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const Tensor& w, ConvGeometry geometry) {
-    return fold(linear_backward_x(dy, tap_major(w)), borders, w.dim(2), w.dim(1), geometry);
+    expect("conv1d backward", "weight", w, DType::f32, dy.device());
+    const Tensor matrix = tap_major(w);
+    const int64_t n = matrix.dim(0), k = matrix.dim(1), each = n / geometry.groups, channels = w.dim(1);
+    if (dy.device() != Device::cpu)
+        return detail::conv1d_backward_x_on_device(dy, borders, lines_of(matrix, w.dim(2), geometry),
+                                                   channels * geometry.groups, geometry);
+    Tensor panels = workspace({panel_elements(each, k)});
+    return backward_x(dy, borders, n, w.dim(2), channels, geometry, [&](int64_t group, float* columns) {
+        const float* rows = matrix.data<float>() + group * each * k;
+        gemm(dy.dim(0), dy.data<float>() + group * each, n,
+             pack_columns(rows, k, each, k, panels.mutable_data<float>()), columns, k);
+    });
 }
 
 Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const PackedConv& w, ConvGeometry geometry) {
-    return fold(linear_backward_x(dy, w.weight), borders, w.taps, w.weight.in_features() / w.taps, geometry);
+    if (w.weight.device() != dy.device())
+        throw Error("conv1d backward: weight {} is on {}, but dy is {}", w.weight.describe(), name(w.weight.device()),
+                    dy.describe());
+    const int64_t channels = w.weight.in_features() / w.taps;
+    if (dy.device() != Device::cpu)
+        return detail::conv1d_backward_x_on_device(dy, borders, lines_of(w), channels * w.groups, geometry);
+    const GroupPanels panels = panels_of(w);
+    return backward_x(dy, borders, w.out_channels, w.taps, channels, geometry, [&](int64_t group, float* columns) {
+        gemm_transposed(dy.dim(0), dy.data<float>() + group * panels.first.n, w.out_channels, panels.of(group), columns,
+                        panels.first.k);
+    });
 }
 
 void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& borders, ConvGeometry g, Tensor& dw) {
@@ -235,23 +266,13 @@ void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& borders,
     expect("conv1d backward", "x", x, DType::f32, device);
     expect("conv1d backward", "dy", dy, DType::f32, device);
     expect("conv1d backward", "dw", dw, DType::f32, device);
-    const int64_t n = dw.dim(0), channels = dw.dim(1), taps = dw.dim(2), k = taps * channels;
+    const int64_t n = dw.dim(0), channels = dw.dim(1), taps = dw.dim(2), k = taps * channels, each = n / g.groups;
     const auto in = borders_of("conv1d backward", borders, x.dim(0));
     const Tensor out_borders = conv1d_borders(borders, taps, g);
     const auto out = borders_of("conv1d backward", out_borders, dy.dim(0));
     Tensor sum = tap_major(dw);
     if (device != Device::cpu) {
-        DevicePlan plan(borders, x.dim(0), taps, channels, g, device);
-        Lines windows = plan.windows_of(x);
-        windows.across = true;
-        device_gemm(device, {.m = n,
-                             .n = k,
-                             .k = plan.frames,
-                             .a = across(dy.device_data<float>(), n),
-                             .b = windows,
-                             .c = sum.mutable_device_data<float>(),
-                             .c_stride = k,
-                             .accumulate = true});
+        detail::conv1d_backward_w_on_device(dy, x, borders, taps, g, sum);
         return on(conv1d_swap_body, device)(sum.device_data<float>(), n, taps, channels,
                                             dw.mutable_device_data<float>());
     }
@@ -261,11 +282,15 @@ void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& borders,
     for (size_t i = 0; i + 1 < in.size(); ++i) {
         const Span s = span_of(out, i);
         if (s.rows == 0) continue;
-        pad(x.data<float>(), span_of(in, i), channels, g.padding, padded.mutable_data<float>());
         transpose(dy.data<float>() + s.begin * n, s.rows, n, left.mutable_data<float>());
-        const Panels windows =
-            pack_columns(padded.data<float>(), g.stride * channels, s.rows, k, panels.mutable_data<float>());
-        gemm(n, left.data<float>(), s.rows, windows, sum.mutable_data<float>(), k, {.accumulate = true});
+        for (int64_t group = 0; group < g.groups; ++group) {
+            pad(x.data<float>() + group * channels, x.dim(1), span_of(in, i), channels, g.padding,
+                padded.mutable_data<float>());
+            const Panels windows =
+                pack_columns(padded.data<float>(), g.stride * channels, s.rows, k, panels.mutable_data<float>());
+            gemm(each, left.data<float>() + group * each * s.rows, s.rows, windows,
+                 sum.mutable_data<float>() + group * each * k, k, {.accumulate = true});
+        }
     }
     swap_last_two(sum.data<float>(), n, taps, channels, dw.mutable_data<float>());
 }

@@ -1,4 +1,4 @@
-#include "kernels/common/floats.cuh"
+#include "kernels/common/elementwise.cuh"
 #include "kernels/conv1d/conv1d_body.h"
 
 namespace wavllm::kernels {
@@ -9,7 +9,8 @@ constexpr int kThreads = 256;
 
 __device__ __forceinline__ int64_t frames_of(const ConvShape& s, int64_t rows) {
     const int64_t span = rows + 2 * s.padding - s.taps;
-    return span < 0 ? 0 : span / s.stride + 1;
+    const int64_t frames = span < 0 ? 0 : span / s.stride + 1 - s.drop_last;
+    return frames < 0 ? 0 : frames;
 }
 
 /// A batch has a few sequences: each thread counts their frames up to its own.
@@ -90,6 +91,25 @@ void swap_last_two(const float* in, int64_t outer, int64_t a, int64_t b, float* 
            in, a, b, tiles_a, tiles_b, out);
 }
 
+/// For products of several groups at once, which have no bias of their own.
+struct AddBias {
+    const float* bias;
+    float* y;
+    int64_t n;
+    template <int V>
+    __device__ void at(int64_t row, int64_t column) const {
+        auto a = Floats<V>::load(y + row * n + column);
+        const auto b = Floats<V>::load(bias + column);
+        for (int k = 0; k < V; ++k) a.v[k] += b.v[k];
+        a.store(y + row * n + column);
+    }
+};
+
+void add_bias(const float* bias, float* y, int64_t rows, int64_t n) {
+    launch_cells("conv1d bias", AddBias{bias, y, n}, rows, n, n % 4 == 0 && aligned<4>(bias, y));
+}
+
+WAVLLM_CUDA_BODY(conv1d_bias_body, add_bias);
 WAVLLM_CUDA_BODY(conv1d_windows_body, windows);
 WAVLLM_CUDA_BODY(conv1d_fold_body, fold);
 WAVLLM_CUDA_BODY(conv1d_swap_body, swap_last_two);

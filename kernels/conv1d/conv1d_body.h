@@ -9,7 +9,8 @@ namespace wavllm::kernels {
 /// How sequences become frames; borders are of the device, [sequences + 1].
 struct ConvShape {
     const int64_t* borders;
-    int64_t sequences, stride, padding, taps, channels;
+    int64_t sequences, stride, padding, taps, drop_last;
+    int64_t channels;  ///< of a group
 };
 
 /// windows[r]: which part of x frame r sees, zeros beyond its sequence.
@@ -17,6 +18,8 @@ inline CudaBody<void(const ConvShape& shape, int64_t frames, Window* windows)> c
 /// dx[t] = sum over taps of dcolumns[(t + padding - tap) / stride][tap], taps in order; dx: [rows, channels].
 inline CudaBody<void(const ConvShape& shape, const float* dcolumns, int64_t rows, float* dx)> conv1d_fold_body{
     "conv1d backward of x"};
+/// y [rows, n] += bias.
+inline CudaBody<void(const float* bias, float* y, int64_t rows, int64_t n)> conv1d_bias_body{"conv1d bias"};
 /// out [outer, b, a] = in [outer, a, b].
 inline CudaBody<void(const float* in, int64_t outer, int64_t a, int64_t b, float* out)> conv1d_swap_body{
     "conv1d order of weights"};
