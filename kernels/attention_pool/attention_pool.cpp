@@ -40,12 +40,13 @@ AttentionPool attention_pool(const Tensor& x, const Tensor& scores, const Tensor
                          scores.describe());
     const auto b = borders_of("attention_pool", borders, rows);
     const auto sequences = static_cast<int64_t>(b.size()) - 1;
-    AttentionPool result{Tensor::empty({sequences, channels}, DType::f32, device),
+    AttentionPool result{Tensor::zeros({sequences, channels}, DType::f32, device),
                          Tensor::empty({rows}, DType::f32, device)};
     if (device != Device::cpu) {
-        on(attention_pool_body, device)(
-            x.device_data<float>(), scores.device_data<float>(), borders.mirror(device).device_data<int64_t>(),
-            result.weights.mutable_device_data<float>(), result.y.mutable_device_data<float>(), sequences, channels);
+        on(attention_pool_body, device)(x.device_data<float>(), scores.device_data<float>(),
+                                        borders.mirror(device).device_data<int64_t>(),
+                                        result.weights.mutable_device_data<float>(),
+                                        result.y.mutable_device_data<float>(), rows, sequences, channels);
         return result;
     }
     const float *px = x.data<float>(), *ps = scores.data<float>();
@@ -54,7 +55,6 @@ AttentionPool attention_pool(const Tensor& x, const Tensor& scores, const Tensor
         softmax_row(ps + b[s], b[s + 1] - b[s], pw + b[s]);
         float* ys = py + static_cast<int64_t>(s) * channels;
         for_column_slices(channels, [&](int64_t first, int64_t last) {
-            std::fill(ys + first, ys + last, 0.0f);
             for (int64_t t = b[s]; t < b[s + 1]; ++t)
                 for (int64_t c = first; c < last; ++c) ys[c] = std::fma(pw[t], px[t * channels + c], ys[c]);
         });

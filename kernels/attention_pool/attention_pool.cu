@@ -26,19 +26,14 @@ __global__ void __launch_bounds__(kThreads)
         weights[t] = exp_same_bits(scores[t] - largest) * inverse;
 }
 
-/// A block of 32 x 8 threads has 32 columns of one sequence; its warps share the rows.
-__global__ void __launch_bounds__(256) pool_kernel(const float* x, const float* weights, const int64_t* borders,
-                                                   float* y, int64_t channels, unsigned column_blocks) {
-    WAVLLM_SHARED(float, partial, [8][32]);
-    const int64_t c = blockIdx.x % column_blocks * int64_t{32} + threadIdx.x, s = blockIdx.x / column_blocks;
-    float sum = 0;
-    if (c < channels) {
-        const int64_t end = borders[s + 1];
-        for (int64_t t = borders[s] + threadIdx.y; t < end; t += 8) sum = fmaf(weights[t], x[t * channels + c], sum);
+/// What a row adds to the pooled row of its sequence.
+struct Weighted {
+    const float *x, *weights;
+    int64_t channels;
+    __device__ RowTerm operator()(int64_t row, int64_t c) const {
+        return {weights[row], x[row * channels + c]};
     }
-    sum = sum_of_warps(sum, partial);
-    if (threadIdx.y == 0 && c < channels) y[s * channels + c] = sum;
-}
+};
 
 struct BackwardX {
     const float *dy, *weights;
@@ -83,19 +78,13 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t t = begin + threadIdx.x; t < end; t += kThreads) g[t] = weights[t] * (g[t] - mean);
 }
 
-void forward(const float* x, const float* scores, const int64_t* borders, float* weights, float* y, int64_t sequences,
-             int64_t channels) {
+void forward(const float* x, const float* scores, const int64_t* borders, float* weights, float* y, int64_t rows,
+             int64_t sequences, int64_t channels) {
     if (sequences == 0) return;
     launch(weights_kernel,
            {.grid = dim3(static_cast<unsigned>(sequences)), .block = kThreads, .name = "attention_pool weights"},
            scores, borders, weights);
-    const auto column_blocks = static_cast<unsigned>((channels + 31) / 32);
-    if (column_blocks == 0) return;
-    launch(pool_kernel,
-           {.grid = dim3(column_blocks * static_cast<unsigned>(sequences)),
-            .block = dim3(32, 8),
-            .name = "attention_pool"},
-           x, weights, borders, y, channels, column_blocks);
+    add_column_sums("attention_pool", Weighted{x, weights, channels}, borders, sequences, rows, channels, y);
 }
 
 void backward_x(const float* dy, const float* weights, const int64_t* borders, float* dx, int64_t rows,
