@@ -1,6 +1,6 @@
 #pragma once
 // The ladder of an op: its CUDA body from naive to fast, for reading. A step is one more way to compute the op, so the op's
-// own cases hold it to float64 (tests/ops/ladders_test.cpp) and time it: `wavllm bench kernels --ladder` shows what each
+// own cases hold it to float64 (tests/ops/device_ladders_test.cpp) and time it: `wavllm bench kernels --ladder` shows what each
 // step gains. An op registers its ladder in its own folder; nothing else lists it.
 //
 //     LADDER(softmax) {

@@ -66,8 +66,8 @@ TEST_CASE("program: command lines that make no sense") {
     fails({"transcrib", "a.wav"}, {"transcrib", "did you mean transcribe"});
     fails({"inspect"}, {"what is required"});
     fails({"bench"}, {"bench --help"});
-    fails({"bench", "ops", "--op", "rms_nrom"}, {"rms_nrom", "did you mean rms_norm"});
-    fails({"bench", "ops", "--runs", "2"}, {"--runs 2", "at least 5"});
+    fails({"bench", "kernels", "--op", "rms_nrom"}, {"rms_nrom", "did you mean rms_norm"});
+    fails({"bench", "kernels", "--runs", "2"}, {"--runs 2", "at least 5"});
     fails({"bench", "step", "--targets", "200"}, {"--targets 200"});
     fails({"inspect", "x", "--threads", "-3"}, {"--threads -3"});
     fails({"inspect", "x", "--threads", "many"}, {"many"});

@@ -14,30 +14,31 @@
 #include "autograd/tape.h"
 #include "tests/support/tiny_model.h"
 
-// Every allocation of this test program is counted; the counter is read by the test below.
+// Every allocation of this test program is counted; the counter is read by the test below. noinline: else g++ takes the
+// malloc and free inside for a new and delete that do not belong together.
 static std::atomic<uint64_t> g_allocations{0};
 
-void* operator new(size_t bytes) {
+[[gnu::noinline]] void* operator new(size_t bytes) {
     g_allocations.fetch_add(1, std::memory_order_relaxed);
     if (void* p = std::malloc(bytes ? bytes : 1)) return p;
     throw std::bad_alloc();
 }
-void* operator new(size_t bytes, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(size_t bytes, std::align_val_t alignment) {
     g_allocations.fetch_add(1, std::memory_order_relaxed);
     const size_t a = static_cast<size_t>(alignment);
     if (void* p = std::aligned_alloc(a, (bytes + a - 1) / a * a)) return p;
     throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+[[gnu::noinline]] void operator delete(void* p) noexcept {
     std::free(p);
 }
-void operator delete(void* p, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept {
     std::free(p);
 }
-void operator delete(void* p, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept {
     std::free(p);
 }
-void operator delete(void* p, size_t, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, size_t, std::align_val_t) noexcept {
     std::free(p);
 }
 
