@@ -128,8 +128,7 @@ OP_CASES(attention) {
     in_bf16("bf16, cross attention, no keys or no queries", {{4, 2, 0, 7}, {60, 0, 5, 1}, 2, 2, 12});
     in_bf16("bf16, causal, more queries than keys", {{9, 60}, {4, 50}, 2, 1, 8, true});
     in_bf16("bf16, whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
-    in_bf16("bf16, smollm2, 4 x 160, causal",
-            {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
+    in_bf16("bf16, smollm2, 4 x 160, causal", {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
     one("whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
     one("smollm2, 4 x 160, causal", {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
     one("7b, 512, causal", {{512}, {512}, 32, 32, 128, true, true});
