@@ -137,10 +137,10 @@ struct Row {
     }
 };
 
-std::vector<Row> run_all(Device device, const std::string& op, int runs) {
+std::vector<Row> run_all(Device device, const std::string& only, int runs) {
     std::vector<Row> rows;
     for (const FusionInfo& f : fusions()) {
-        if (!op.empty() && op != f.name) continue;
+        if (!only.empty() && only != f.name) continue;
         const auto it = ops_with_benchmarks().find(std::string(f.name));
         if (it == ops_with_benchmarks().end() || !derivative(it->first))
             continue;  // part of a model, without cases of its own
