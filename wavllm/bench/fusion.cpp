@@ -142,10 +142,9 @@ std::vector<Row> run_all(Device device, const std::string& only, int runs) {
     std::vector<Row> rows;
     for (const FusionInfo& f : fusions()) {
         if (!only.empty() && only != f.name) continue;
-        const auto it = ops_with_benchmarks().find(std::string(f.name));
-        if (it == ops_with_benchmarks().end() || !derivative(it->first))
-            continue;  // part of a model, without cases of its own
-        for (const OpCase& c : it->second.cases)
+        const Op* op = op_with_benchmarks(std::string(f.name));
+        if (op == nullptr || !derivative(op->name)) continue;  // part of a model, without cases of its own
+        for (const OpCase& c : op->cases)
             if (c.bench && (device != Device::sim || emulated_in_seconds(c))) rows.push_back({f, c.name, {}, {}});
     }
     Progress bar("bench fusion", static_cast<int64_t>(rows.size()), "cases");
@@ -153,7 +152,7 @@ std::vector<Row> run_all(Device device, const std::string& only, int runs) {
     std::string last;
     int64_t done = 0;
     for (Row& row : rows) {
-        const Op& op = ops_with_benchmarks().at(std::string(row.fusion.name));
+        const Op& op = *op_with_benchmarks(std::string(row.fusion.name));
         const OpCase& c = *std::find_if(op.cases.begin(), op.cases.end(),
                                         [&](const OpCase& candidate) { return candidate.name == row.op_case; });
         bar.update(done++, fmt::format("{} {}", op.name, c.name));
