@@ -12,32 +12,32 @@
 #include "autograd/ops/scale.h"
 #include "autograd/ops/sum_all.h"
 #include "autograd/tape.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/stage2_model.h"
 
 // Every allocation of this test program is counted; the counter is read by the test below.
 static std::atomic<uint64_t> g_allocations{0};
 
-void* operator new(size_t bytes) {
+[[gnu::noinline]] void* operator new(size_t bytes) {
     g_allocations.fetch_add(1, std::memory_order_relaxed);
     if (void* p = std::malloc(bytes ? bytes : 1)) return p;
     throw std::bad_alloc();
 }
-void* operator new(size_t bytes, std::align_val_t alignment) {
+[[gnu::noinline]] void* operator new(size_t bytes, std::align_val_t alignment) {
     g_allocations.fetch_add(1, std::memory_order_relaxed);
     const size_t a = static_cast<size_t>(alignment);
     if (void* p = std::aligned_alloc(a, (bytes + a - 1) / a * a)) return p;
     throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+[[gnu::noinline]] void operator delete(void* p) noexcept {
     std::free(p);
 }
-void operator delete(void* p, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept {
     std::free(p);
 }
-void operator delete(void* p, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept {
     std::free(p);
 }
-void operator delete(void* p, size_t, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, size_t, std::align_val_t) noexcept {
     std::free(p);
 }
 
@@ -45,12 +45,15 @@ using namespace wavllm;
 using namespace wavllm::tests;
 
 TEST_CASE("a training step asks neither heap nor system for memory after the second") {
-    for (const bool checkpointing : {false, true}) {
+    for (const auto& [checkpointing, second_stage] :
+         {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
         CAPTURE(checkpointing);
-        const Wavllm model = tiny_model();
-        const auto examples = tiny_examples(4);
+        CAPTURE(second_stage);
+        const Wavllm model = second_stage ? stage2_model(8) : tiny_model();
+        const auto examples = stage2_examples(4);
         Preset preset = tiny_preset(6);
         preset.train.checkpoint_activations = checkpointing;
+        if (second_stage) preset.train.trains = "adapter+lora+prompt";
         const Stage stage = preset.all_stages()[0];
         Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
         const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true));
