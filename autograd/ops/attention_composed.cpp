@@ -19,7 +19,16 @@ struct Head {
     int64_t q_row, k_row, v_row, queries, keys, dh;
     bool causal;
     float scale;
+    const float *gate, *by_distance;  // of this head, `heads` apart; null: no bias
+    int64_t heads, reach;
 
+    /// The row of by_distance that holds for query i and key j.
+    int64_t distance(int64_t i, int64_t j) const {
+        return reach + std::clamp(j - i, -reach, reach);
+    }
+    float bias(int64_t i, int64_t j) const {
+        return gate ? gate[i * heads] * by_distance[distance(i, j) * heads] : 0.0f;
+    }
     int64_t visible(int64_t i) const {
         return causal ? std::clamp<int64_t>(i + 1 + keys - queries, 0, keys) : keys;
     }
@@ -35,22 +44,24 @@ void add_scaled(float factor, const float* x, int64_t n, float* y) {
     for (int64_t i = 0; i < n; ++i) y[i] = std::fma(factor, x[i], y[i]);
 }
 
-/// p[i, :] = softmax(scale q_i . k_j) over the keys that i sees, zeros elsewhere.
+/// p[i, :] = softmax(scale q_i . k_j + bias) over the keys that i sees, zeros elsewhere.
 void softmax_of_scores(const Head& h, float* p) {
     for (int64_t i = 0; i < h.queries; ++i, p += h.keys) {
         const int64_t n = h.visible(i);
         float top = -std::numeric_limits<float>::infinity(), total = 0;
         for (int64_t j = 0; j < n; ++j)
-            top = std::max(top, p[j] = h.scale * dot(h.q + i * h.q_row, h.k + j * h.k_row, h.dh));
+            top = std::max(top, p[j] = h.scale * dot(h.q + i * h.q_row, h.k + j * h.k_row, h.dh) + h.bias(i, j));
         for (int64_t j = 0; j < n; ++j) total += p[j] = std::exp(p[j] - top);
         for (int64_t j = 0; j < h.keys; ++j) p[j] = j < n ? p[j] / total : 0.0f;
     }
 }
 
-/// Calls f(head description, p, sequence's first query, first key, head, kv head) for every head of every sequence.
+/// Calls f(head description, p, where q, k and gate of its first row are) for every head of every sequence.
 template <class F>
-void for_each_head(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout, F&& f) {
+void for_each_head(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                   const AttentionBias& bias, F&& f) {
     const kernels::detail::AttentionSizes z = kernels::detail::attention_sizes("attention_composed", q, k, v, layout);
+    kernels::detail::check_attention_bias("attention_composed", bias, q, layout);
     for (int64_t s = 0; s < z.sequences(); ++s) {
         Tensor p = kernels::workspace({z.queries(s), z.keys(s)});
         for (int64_t head = 0; head < z.heads; ++head) {
@@ -65,26 +76,39 @@ void for_each_head(const Tensor& q, const Tensor& k, const Tensor& v, const Atte
                          z.keys(s),
                          z.dh,
                          z.causal,
-                         layout.scale};
+                         layout.scale,
+                         bias.defined() ? bias.gate.data<float>() + q0 * z.heads + head : nullptr,
+                         bias.defined() ? bias.by_distance.data<float>() + head : nullptr,
+                         z.heads,
+                         bias.defined() ? bias.by_distance.dim(0) / 2 : 0};
             softmax_of_scores(h, p.mutable_data<float>());
-            f(h, p.data<float>(), (q0 * z.heads + head) * z.dh, (k0 * z.kv_heads + g) * z.dh);
+            f(h, p.data<float>(), (q0 * z.heads + head) * z.dh, (k0 * z.kv_heads + g) * z.dh, q0 * z.heads + head);
         }
     }
 }
 
-void backward_of(Backward& b, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
+void backward_of(Backward& b, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                 const AttentionBias& bias) {
     Tensor dq = Tensor::zeros(q.shape()), dk = Tensor::zeros(k.shape()), dv = Tensor::zeros(v.shape());
+    Tensor dgate = bias.defined() ? Tensor::zeros(bias.gate.shape()) : Tensor();
+    float *pdgate = bias.defined() ? dgate.mutable_data<float>() : nullptr,
+          *pdby = b.wants(4) ? b.accumulate(4).mutable_data<float>() : nullptr;
     const float* pdy = b.dy().data<float>();
     float *pdq = dq.mutable_data<float>(), *pdk = dk.mutable_data<float>(), *pdv = dv.mutable_data<float>();
     const int64_t q_step = q.dim(1) * q.dim(2), k_step = k.dim(1) * k.dim(2);
-    for_each_head(q, k, v, layout, [&](const Head& h, const float* p, int64_t q_at, int64_t k_at) {
+    for_each_head(q, k, v, layout, bias, [&](const Head& h, const float* p, int64_t q_at, int64_t k_at, int64_t at) {
         for (int64_t i = 0; i < h.queries; ++i, p += h.keys) {
             const float* dyi = pdy + q_at + i * q_step;
             const int64_t n = h.visible(i);
             float mean = 0;  // of dp under p
             for (int64_t j = 0; j < n; ++j) mean = std::fma(p[j], dot(dyi, h.v + j * h.v_row, h.dh), mean);
             for (int64_t j = 0; j < n; ++j) {
-                const float ds = h.scale * p[j] * (dot(dyi, h.v + j * h.v_row, h.dh) - mean);
+                const float of_score = p[j] * (dot(dyi, h.v + j * h.v_row, h.dh) - mean), ds = h.scale * of_score;
+                if (h.gate) {
+                    const int64_t d = h.distance(i, j) * h.heads;
+                    pdgate[at + i * h.heads] += of_score * h.by_distance[d];
+                    if (pdby) pdby[d + at % h.heads] += of_score * h.gate[i * h.heads];
+                }
                 add_scaled(ds, h.k + j * h.k_row, h.dh, pdq + q_at + i * q_step);
                 add_scaled(ds, h.q + i * h.q_row, h.dh, pdk + k_at + j * k_step);
                 add_scaled(p[j], dyi, h.dh, pdv + k_at + j * k_step);
@@ -94,22 +118,25 @@ void backward_of(Backward& b, const Tensor& q, const Tensor& k, const Tensor& v,
     if (b.wants(0)) b.add(0, std::move(dq));
     if (b.wants(1)) b.add(1, std::move(dk));
     if (b.wants(2)) b.add(2, std::move(dv));
+    if (b.wants(3)) b.add(3, std::move(dgate));
 }
 
 }  // namespace
 
-Tensor attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
+Tensor attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                          const AttentionBias& bias) {
     Tensor y = Tensor::zeros({q.dim(0), q.dim(1) * q.dim(2)});
     float* py = y.mutable_data<float>();
     const int64_t step = y.dim(1);
-    for_each_head(q, k, v, layout, [&](const Head& h, const float* p, int64_t q_at, int64_t) {
+    for_each_head(q, k, v, layout, bias, [&](const Head& h, const float* p, int64_t q_at, int64_t, int64_t) {
         for (int64_t i = 0; i < h.queries; ++i)
             for (int64_t j = 0; j < h.visible(i); ++j)
                 add_scaled(p[i * h.keys + j], h.v + j * h.v_row, h.dh, py + q_at + i * step);
     });
-    return record("attention_composed", y, {&q, &k, &v}, [&] {
-        return [q = Saved(q), k = Saved(k), v = Saved(v), layout](Backward& b) {
-            backward_of(b, q.get(), k.get(), v.get(), layout);
+    return record("attention_composed", y, {&q, &k, &v, &bias.gate, &bias.by_distance}, [&] {
+        return [q = Saved(q), k = Saved(k), v = Saved(v), gate = Saved(bias.gate),
+                by_distance = Saved(bias.by_distance), layout](Backward& b) {
+            backward_of(b, q.get(), k.get(), v.get(), layout, {gate.get(), by_distance.get()});
         };
     });
 }
