@@ -24,6 +24,8 @@ public:
     static WavlmEncoder load_trainable(const Weights& weights, const WavlmConfig& config);
     /// New trainable parameters.
     WavlmEncoder(const WavlmConfig& config, uint64_t seed);
+    /// This trainable encoder as it is now, packed, as load() would give it.
+    WavlmEncoder frozen(DType panels = DType::f32) const;
 
     const WavlmConfig& config() const {
         return config_;
@@ -43,21 +45,25 @@ public:
     /// Borders in frames: config().frames(n) a clip.
     Tensor frame_borders(const Tensor& sample_borders) const;
 
-    // forward() in its parts. With trainable parameters all are differentiable; pre-training puts mask_embedding()
-    // between the second and the third.
-    Tensor features(const Tensor& samples, const Tensor& borders,
-                    const Observer* observer = nullptr) const;                         ///< [T, conv_dim]
-    Tensor project(const Tensor& features, const Observer* observer = nullptr) const;  ///< [T, dim]
-    /// x: [T, dim] with borders in frames; gives layers + 1 tensors like x.
-    std::vector<Tensor> encode(const Tensor& x, const Tensor& borders, const Observer* observer = nullptr) const;
+    // forward() in its parts. With trainable parameters they are differentiable, and keep whole activations; pre-training
+    // puts mask_embedding() between the second and the third.
+    /// [T, conv_dim].
+    Tensor features(const Tensor& samples, const Tensor& borders, const Observer* observer = nullptr) const;
+    /// [T, dim].
+    Tensor project(const Tensor& features, const Observer* observer = nullptr) const;
+    /// x: [T, dim] with borders in frames; gives the hidden state after that many layers, of all if it is negative.
+    Tensor encode(const Tensor& x, const Tensor& borders, int64_t layers = -1,
+                  const Observer* observer = nullptr) const;
     /// Takes the place of masked frames, [dim]. Undefined where frozen.
     const Tensor& mask_embedding() const {
         return mask_embedding_;
     }
 
-    /// By their names in a checkpoint, group "wavlm"; none where frozen. Those of the positional convolution are
-    /// "encoder.pos_conv_embed.conv.weight" and bias: the folded weight is trained.
-    Parameters parameters() const;
+    /// By their names in a checkpoint, group "wavlm"; none where frozen. The positional convolution's weight is trained
+    /// without weight norm, as "encoder.pos_conv_embed.conv.weight".
+    const Parameters& parameters() const {
+        return parameters_;
+    }
     /// SHA-256 over the configuration and all weights as they are held: what is derived from one encoder's results is not
     /// used with another.
     std::string fingerprint() const;
@@ -74,37 +80,45 @@ private:
     };
     struct Conv {
         PackedConv packed;
-        Tensor weight,
-            bias;  // weight where trainable, and of the first convolution of base, which is packed clip by clip
+        Tensor weight, bias;
         Norm norm;
+        Tensor operator()(const Tensor& x, const Tensor& borders, ConvGeometry geometry) const;
     };
     struct Layer {
-        Affine qkv, q, k, v, out, gate, up, down;  // qkv where frozen; q, k, v where trainable
-        Tensor gate_constant;                      // [1, heads]
+        Affine qkv, q, k, v;  // one product where frozen, three where trainable
+        Affine out, gate, up, down;
+        Tensor gate_constant;  // [1, heads, 1, 1]
         Norm attention_norm, final_norm;
     };
-    template <class Source>
-    void make(Source&& source);
+    /// What every layer of a call shares.
+    struct Call {
+        Tensor borders, by_distance, whole, two;
+        const Observer* observer;
+    };
+    class Source;
+    void make(Source& source);
     Tensor norm(const Norm& n, const Tensor& x) const;
+    Conv fold_group_norm(const Tensor& samples) const;
     Tensor clip_features(const Tensor& samples, const Observer* observer) const;
-    Tensor block(const Layer& l, const Tensor& x, const Tensor& borders, const Tensor& by_distance,
-                 const Observer* observer) const;
-    Tensor attend(const Layer& l, const Tensor& x, const Tensor& borders, const Tensor& by_distance,
-                  const Observer* observer) const;
-    Tensor gate(const Layer& l, const Tensor& x, const Observer* observer) const;
+    template <class Each>
+    void run_layers(const Tensor& x, const Tensor& borders, int64_t layers, const Observer* observer,
+                    Each&& each) const;
+    Tensor block(const Layer& l, const Tensor& x, const Call& call) const;
+    Tensor attend(const Layer& l, const Tensor& x, const Call& call) const;
+    Tensor gate(const Layer& l, const Tensor& x, const Call& call) const;
 
     WavlmConfig config_;
     bool trainable_ = false;
-    std::vector<Conv> convs_;
+    std::vector<Conv> convs_;  // where frozen, the first of base is on the CPU: it is packed clip by clip
     Norm features_norm_, encoder_norm_;
     Affine projection_;
     Conv positions_;
     std::vector<Layer> layers_;
-    Tensor distance_table_;  // [buckets, heads]
-    Tensor distance_buckets_,
-        by_distance_;  // bucket of every distance, i32; the table's rows by distance, where frozen
-    Tensor fours_;     // [2, 8]: adds up the gate's projections, four and four
+    Tensor distance_table_;                  // [buckets, heads]
+    Tensor distance_buckets_, by_distance_;  // i32 bucket of every distance; the table's rows by distance, where frozen
+    PackedWeight fours_;                     // [2, 8]: adds up what the gates are made of, four and four
     Tensor mask_embedding_;
+    Parameters parameters_;
 };
 
 }  // namespace wavllm
