@@ -21,34 +21,18 @@ struct Rule {
 };
 
 constexpr Rule kNotBuilt[] = {
-    {"audio_long", "wavlm.", "WavLM"},
-    {"audio_", "wavlm.conv", "WavLM"},
-    {"audio_", "wavlm.feature", "WavLM"},
-    {"audio_", "wavlm.pos", "WavLM"},
-    {"audio_", "wavlm.gate_projection", "WavLM"},
-    {"audio_", "wavlm.hidden", "WavLM"},
-    {"tables", "relative_position_buckets", "WavLM"},
-    {"hf_wavlm.", "", "WavLM"},
-    {"prompt_adapter_", "fc1", "prompt adapter"},
-    {"prompt_adapter_", "o", "prompt adapter"},
-    {"prompt_adapter_", "a", "prompt adapter"},
-    {"prompt_adapter_", "r", "prompt adapter"},
-    {"llama_a_stage2.", "", "stage 2"},
-    {"llama_b_stage2.", "", "stage 2"},
-    {"llama_long_stage2.", "", "stage 2"},
-    {"train_stage2.", "", "stage 2"},
-    {"train_batch_stage2.", "", "stage 2"},
-    {"decode_", "stage2.", "stage 2"},
-    {"hf_llama_", "beam4", "beam search"},
-    {"torch_variants", "", "reader of torch.save files"},
+    {"prompt_adapter_", "fc1", "prompt adapter"}, {"prompt_adapter_", "o", "prompt adapter"},
+    {"prompt_adapter_", "a", "prompt adapter"},   {"prompt_adapter_", "r", "prompt adapter"},
+    {"llama_a_stage2.", "", "stage 2"},           {"llama_b_stage2.", "", "stage 2"},
+    {"llama_long_stage2.", "", "stage 2"},        {"train_stage2.", "", "stage 2"},
+    {"train_batch_stage2.", "", "stage 2"},       {"decode_", "stage2.", "stage 2"},
+    {"hf_llama_", "beam4", "beam search"},        {"torch_variants", "", "reader of torch.save files"},
     {"final", "", "reader of torch.save files"},
 };
 
 constexpr Rule kInputs[] = {
-    {"tables", "rotary_positions", ""},
-    {"hf_llama_", "ids", ""},
-    {"llama_namings", "ids", ""},
-    {"hf_whisper.", "input_features", ""},
+    {"tables", "rotary_positions", ""},    {"hf_llama_", "ids", ""},      {"llama_namings", "ids", ""},
+    {"hf_whisper.", "input_features", ""}, {"hf_wavlm.", "waveform", ""},
 };
 
 Tensor tensor_of(const StoredTensor& s) {
