@@ -22,23 +22,13 @@ struct Rule {
 };
 
 constexpr Rule kNotBuilt[] = {
-    {"audio_long", "wavlm.", "WavLM"},
-    {"audio_", "wavlm.conv", "WavLM"},
-    {"audio_", "wavlm.feature", "WavLM"},
-    {"audio_", "wavlm.pos", "WavLM"},
-    {"audio_", "wavlm.gate_projection", "WavLM"},
-    {"audio_", "wavlm.hidden", "WavLM"},
-    {"tables", "relative_position_buckets", "WavLM"},
-    {"hf_wavlm.", "", "WavLM"},
     {"torch_variants", "", "reader of torch.save files"},
     {"final", "", "reader of torch.save files"},
 };
 
 constexpr Rule kInputs[] = {
-    {"tables", "rotary_positions", ""},
-    {"hf_llama_", "ids", ""},
-    {"llama_namings", "ids", ""},
-    {"hf_whisper.", "input_features", ""},
+    {"tables", "rotary_positions", ""},    {"hf_llama_", "ids", ""},      {"llama_namings", "ids", ""},
+    {"hf_whisper.", "input_features", ""}, {"hf_wavlm.", "waveform", ""},
 };
 
 Tensor tensor_of(const StoredTensor& s) {

@@ -1,5 +1,6 @@
 #include "wavllm/verify/tiny.h"
 
+#include "autograd/ops/weighted_sum.h"
 #include "data/json.h"
 #include "kernels/common/check.h"
 
@@ -66,6 +67,14 @@ Wavllm TinyModel::fresh(int stage) const {
 
 SpeechAdapter TinyModel::semantic_adapter() const {
     return SpeechAdapter::load(Weights(*checkpoint_), bridge_.semantic, "audio_encoder.");
+}
+
+Tensor TinyModel::acoustic_embeddings(const Tensor& hidden, const Observer& observer) const {
+    const Weights weights(*checkpoint_);
+    const Tensor mixed = weighted_sum(hidden, weights.f32("wavlm_encoder.output_weights", {bridge_.acoustic_layers}));
+    observe(&observer, "weighted_sum", mixed);
+    Tensor borders = equal_borders(1, mixed.dim(0));
+    return SpeechAdapter::load(weights, *bridge_.acoustic, "wavlm_encoder.").forward(mixed, borders, &observer);
 }
 
 Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem::path data_folder, json case_json)
