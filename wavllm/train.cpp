@@ -37,6 +37,7 @@ int train(const Options& o) {
     const Preset& preset = run.preset();
     if (!preset.train.from.empty()) {
         Parameters parameters = system.model->parameters();
+        check_adapter_base(home / preset.train.from, base_models(preset));
         load_adapter(home / preset.train.from, parameters);
     }
     const auto cache = feature_cache(system, o.no_cache);
