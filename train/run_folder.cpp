@@ -7,6 +7,7 @@
 #include "models/checkpoint/checkpoint.h"
 #include "models/weights.h"
 #include "tensor/atomic_file.h"
+#include "tensor/text.h"
 #include "train/record.h"
 
 namespace wavllm {
@@ -156,7 +157,13 @@ void RunFolder::save_adapter(const Parameters& parameters) const {
                                                                 : DType::f32;
     ToStore file;
     for (const Parameter& p : parameters) file.add(p.name, p.tensor.detach().to(dtype));
-    write_safetensors(adapter_file(), file.tensors(), {{"preset", preset_.to_json().dump()}});
+    std::vector<std::pair<std::string, std::string>> metadata{{"preset", preset_.to_json().dump()}};
+    if (!base_.empty()) {
+        nlohmann::ordered_json base;
+        for (const auto& [part, model] : base_) base[part] = {{"name", model.name}, {"identity", model.identity}};
+        metadata.emplace_back("base", base.dump());
+    }
+    write_safetensors(adapter_file(), file.tensors(), metadata);
 }
 
 Preset adapter_preset(const fs::path& file) {
@@ -166,6 +173,37 @@ Preset adapter_preset(const fs::path& file) {
     if (meta == m.end() || !meta->contains("preset"))
         throw FileError("{}: no preset in its metadata; is it an adapter that `wavllm train` wrote?", file.string());
     return parse_preset(parse_json((*meta)["preset"].get<std::string>(), file.string()), file.string());
+}
+
+BaseModels adapter_base(const fs::path& file) {
+    const auto checkpoint = open_checkpoint(file);
+    const nlohmann::json& m = checkpoint->metadata();
+    BaseModels result;
+    const auto meta = m.find("__metadata__");
+    if (meta == m.end() || !meta->contains("base") || !(*meta)["base"].is_string()) return result;
+    const nlohmann::json base = parse_json((*meta)["base"].get<std::string>(), file.string());
+    for (const auto& [part, model] : base.items()) {
+        const auto text = [&](const char* key) {
+            if (!model.is_object() || !model.contains(key) || !model[key].is_string())
+                throw FileError("{}: the base of its metadata has no text \"{}\" for {}", file.string(), key,
+                                printable(part));
+            return model[key].get<std::string>();
+        };
+        result[part] = {text("name"), text("identity")};
+    }
+    return result;
+}
+
+void check_adapter_base(const fs::path& file, const BaseModels& loaded) {
+    for (const auto& [part, model] : adapter_base(file)) {
+        const auto found = loaded.find(part);
+        if (found == loaded.end() || found->second.identity == model.identity) continue;
+        throw FileError(
+            "{}: this adapter was trained on the {} \"{}\" (weights {}), but is to be loaded on \"{}\" (weights {}): "
+            "what it learned means nothing there; name the first one, or train an adapter for the second",
+            file.string(), part, printable(model.name), printable(model.identity, 16), found->second.name,
+            printable(found->second.identity, 16));
+    }
 }
 
 namespace {

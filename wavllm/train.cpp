@@ -44,6 +44,7 @@ int train(const Options& o) {
     const Preset& preset = run.preset();
     if (!preset.train.from.empty()) {
         Parameters parameters = system.model->parameters();
+        check_adapter_base(home / preset.train.from, base_models(preset));
         if (start_from_adapter(home / preset.train.from, parameters))
             std::fprintf(stderr, "%s has no prompt adapter; a new one begins with r = alpha / rank\n",
                          preset.train.from.c_str());

@@ -55,6 +55,7 @@ Llama Llama::load(const Weights& weights, const LlamaConfig& config, DType panel
                                     : PackedWeight::pack(m.embedding_, panels);
     for (int64_t i = 0; i < config.layers; ++i) {
         const Weights w = weights.under(fmt::format("{}{}.", n.layers, i));
+        w.ignore("self_attn.rotary_emb.inv_freq");  // a table that older transformers stored
         m.blocks_.push_back({.attention_norm = w.f32(n.attention_norm, {d}),
                              .ffn_norm = w.f32(n.ffn_norm, {d}),
                              .q = w.packed(n.q, d, d, panels),

@@ -23,6 +23,7 @@ LanguageModel load_language_model(const std::string& name_or_path, DType panels,
     result.tokenizer = tokenizer_of(*checkpoint);
     const Weights weights(*checkpoint);
     weights.ignore("rope_freqs.");  // some converters store the table that we compute
+    weights.ignore("rope.freqs");   // and so does Meta
     result.llama = Llama::load(weights, config, panels);
     weights.finish();
     return result;

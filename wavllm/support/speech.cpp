@@ -1,6 +1,7 @@
 #include "wavllm/support/speech.h"
 
 #include "data/progress.h"
+#include "models/checkpoint/identity.h"
 #include "models/whisper/whisper.h"
 #include "tensor/text.h"
 #include "wavllm/report/report.h"
@@ -30,6 +31,13 @@ System load_system(const Preset& preset) {
     LanguageModel llm = load_language_model(preset.model.llm, panels, preset.model.norm_eps);
     return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
                         std::move(llm.tokenizer));
+}
+
+BaseModels base_models(const Preset& preset) {
+    BaseModels result;
+    for (const auto& [part, name] : {std::pair("whisper", &preset.model.whisper), {"llm", &preset.model.llm}})
+        result[part] = {*name, weights_identity(*open_checkpoint(find_model(*name).model()))};
+    return result;
 }
 
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
@@ -97,6 +105,7 @@ void try_report(const std::filesystem::path& run) {
 TrainReport train_run(System& system, std::span<const ExampleSet> train, std::span<const ExampleSet> valid,
                       RunFolder& run) {
     record_origin(run, system);
+    run.set_base(base_models(run.preset()));
     Progress bar("train", run.preset().total_steps(), "steps");
     Trainer::Callbacks callbacks;
     bool first = true;
@@ -120,7 +129,9 @@ TrainReport train_run(System& system, std::span<const ExampleSet> train, std::sp
 }
 
 System load_adapter_system(const std::filesystem::path& adapter) {
-    System system = load_system(adapter_preset(adapter));
+    const Preset preset = adapter_preset(adapter);
+    check_adapter_base(adapter, base_models(preset));
+    System system = load_system(preset);
     Parameters parameters = system.model->parameters();
     load_adapter(adapter, parameters);
     return system;
