@@ -47,7 +47,7 @@ Llama Llama::load(const Weights& weights, const LlamaConfig& config, DType panel
     m.embedding_ = weights.stored(n.embedding, {config.vocab, d});
     if (m.embedding_.dtype() == DType::f64) m.embedding_ = weights.f32(n.embedding, {config.vocab, d});
     m.norm_ = weights.f32(n.norm, {d});
-    if (panels == DType::bf16 && m.embedding_.dtype() == DType::f32) {
+    if (panels != DType::f32 && m.embedding_.dtype() == DType::f32) {
         PurposeScope scope(Purpose::weights);
         m.embedding_ = m.embedding_.to(DType::bf16).set_label(m.embedding_.label());
     }
