@@ -13,6 +13,9 @@ struct LanguageModel {
     Llama llama;
 };
 
+/// That of a GGUF file or a Hugging Face folder.
+std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
+
 /// From a name in presets/sources.json, a GGUF file, or a Hugging Face folder with tokenizer.json. Throws UsageError
 /// and FileError as find_model, open_checkpoint and Llama::load do.
 LanguageModel load_language_model(const std::string& name_or_path, DType panels = DType::f32);
