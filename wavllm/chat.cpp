@@ -200,9 +200,7 @@ WAVLLM_COMMAND(chat, {"chat", "talk with a language model in text: one prompt, o
                           add_decode_flags(app, o->decode, false);
                           app.add_option("--max-tokens,--max-new-tokens", o->max_tokens, "of a reply (256)");
                           app.add_option("--context", o->context, "tokens of the whole conversation (2048)");
-                          app.add_option("--panels", o->panels,
-                                         "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                              ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                          add_frozen(app, o->panels);
                           app.add_flag("--json", o->as_json, "one JSON object a reply, one line each");
                           return [o] { return chat(*o); };
                       }});

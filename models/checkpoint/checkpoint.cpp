@@ -37,6 +37,12 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
                     nearest.empty() ? "" : fmt::format("; the nearest name is \"{}\"", printable(nearest)));
 }
 
+void Checkpoint::row(const StoredTensor& t, int64_t row, float* to) const {
+    const auto columns = static_cast<size_t>(t.shape.back());
+    const size_t bytes = bytes_for(t.dtype, columns);
+    dequantize(t.dtype, t.bytes.subspan(static_cast<size_t>(row) * bytes, bytes).data(), to, columns);
+}
+
 uint64_t checked_elements(const fs::path& path, std::string_view tensor, std::span<const int64_t> shape) {
     int64_t count = 1;
     bool empty = false;

@@ -47,6 +47,10 @@ public:
     /// that are no tensors). Strings are the file's bytes: dump() them with error_handler_t::replace.
     virtual const nlohmann::json& metadata() const = 0;
 
+    /// Row `row` (along the last dimension) of one of tensors() in f32. Where a checkpoint makes its values when they are
+    /// wanted (models/random_checkpoint.h), StoredTensor::bytes is empty and this is the only way to them.
+    virtual void row(const StoredTensor& t, int64_t row, float* to) const;
+
     /// "gguf", "ctranslate2", "safetensors" or "torch".
     virtual std::string_view format() const = 0;
 

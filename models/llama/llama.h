@@ -35,7 +35,8 @@ class Llama {
 public:
     /// Weights in Meta's, Hugging Face's or GGUF's naming, told by the names that are there. Without an output matrix
     /// the embedding is used for it (tied). panels: f32, or bf16: half the memory, an embedding stored as f32 too, and
-    /// all products, attention's too, take factors rounded to bf16.
+    /// all products, attention's too, take factors rounded to bf16; or int8, q8_0, q4_1, q4_0: these for the
+    /// matrices of the blocks, q8_0 for the head, and bf16 for an embedding stored as f32.
     static Llama load(const Weights& weights, const LlamaConfig& config, DType panels = DType::f32);
 
     const LlamaConfig& config() const {

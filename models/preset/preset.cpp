@@ -19,6 +19,8 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.whisper", &p.model.whisper);
     visit("model.llm", &p.model.llm);
     visit("model.chat_template", &p.model.chat_template);
+    visit("model.random_weights", &p.model.random_weights);
+    visit("model.tokenizer", &p.model.tokenizer);
     visit("model.encoder_padding", &p.model.encoder_padding);
     visit("model.frozen_dtype", &p.model.frozen_dtype);
     visit("model.norm_eps", &p.model.norm_eps);
@@ -26,6 +28,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("adapter.dim", &p.adapter.dim);
     visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
+    visit("adapter.out", &p.adapter.out);
     visit("adapter.output_norm", &p.adapter.output_norm);
     visit("lora.rank", &p.lora.rank);
     visit("lora.alpha", &p.lora.alpha);
@@ -174,7 +177,8 @@ void check(const Preset& p, const std::string& source) {
     };
     one_of(source, "model.chat_template", p.model.chat_template, {"chatml", "llama2"});
     one_of(source, "model.encoder_padding", p.model.encoder_padding, {"30s", "tight"});
-    one_of(source, "model.frozen_dtype", p.model.frozen_dtype, {"auto", "f32", "bf16"});
+    one_of(source, "model.frozen_dtype", p.model.frozen_dtype,
+           {"auto", "f32", "bf16", "int8", "q8_0", "q4_1", "q4_0", "q4"});
     one_of(source, "train.decay", p.train.decay, {"cosine", "linear", "constant"});
     one_of(source, "train.adapter_dtype", p.train.adapter_dtype, {"f32", "f16", "bf16"});
     constexpr int64_t kLargest = 1 << 20;
@@ -182,6 +186,7 @@ void check(const Preset& p, const std::string& source) {
            "adapter.mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
+    expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
     expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
            "adapter.taps must be odd, from 1 to 63");
     expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");

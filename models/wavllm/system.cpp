@@ -13,7 +13,12 @@ namespace fs = std::filesystem;
 BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& llama) {
     BridgeConfig config;
     config.llm_dim = llama.config().dim;
-    config.semantic = {encoder_dim, p.adapter.mid, p.adapter.dim, p.adapter.bottleneck, config.llm_dim, p.adapter.taps};
+    config.semantic = {encoder_dim,
+                       p.adapter.mid,
+                       p.adapter.dim,
+                       p.adapter.bottleneck,
+                       p.adapter.out > 0 ? p.adapter.out : config.llm_dim,
+                       p.adapter.taps};
     config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
     return config;
 }

@@ -168,9 +168,7 @@ WAVLLM_PART(bench, encoder,
                      "with random weights (base)");
                  app.add_option("--seconds", o->seconds, "of audio, at most 30 (30)");
                  app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
-                 app.add_option("--panels", o->panels,
-                                "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 add_frozen(app, o->panels);
                  app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
                  return [o] { return bench_encoder(*o); };
              }});

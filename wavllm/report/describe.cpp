@@ -71,8 +71,11 @@ Json additions(const Preset& p) {
     add("feature dropout", dropout > 0, "of up to " + percent(dropout));
     add("stages", stages.size() > 1, fmt::format("{} of them, each with its own rates and data", stages.size()));
     add("short padding", p.model.encoder_padding != "30s", "of the encoder's input: own length and 1 s, not 30 s");
-    const bool bf16 = frozen_dtype(p.model.frozen_dtype) == DType::bf16;
-    add("bf16 weights", bf16, "for the frozen models, sums in f32");
+    const DType frozen = frozen_dtype(p.model.frozen_dtype);
+    add("bf16 weights", frozen == DType::bf16, "for the frozen models, sums in f32");
+    if (info(frozen).frozen_block)
+        add("quantised weights", true,
+            fmt::format("{} for the frozen models' matrices; products in bf16, sums in f32", name(frozen)));
     return list;
 }
 

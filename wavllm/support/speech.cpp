@@ -8,6 +8,7 @@
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/origin.h"
+#include "wavllm/support/random_system.h"
 
 namespace wavllm {
 
@@ -24,6 +25,7 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
 }
 
 System load_system(const Preset& preset) {
+    if (preset.model.random_weights) return load_random_system(preset);
     const DType panels = frozen_dtype(preset.model.frozen_dtype);
     const auto whisper = open_checkpoint(find_model(preset.model.whisper).model());
     auto encoder =
