@@ -38,7 +38,7 @@ class Conversation {
 public:
     Conversation(const LanguageModel& model, const Options& options)
         : model_(model),
-          decode_(with_overrides(Preset(), options.decode.overrides()).decode),
+          decode_(with_overrides({.name = "chat"}, options.decode.overrides()).decode),
           max_tokens_(options.max_tokens),
           system_(options.system),
           cache_(model.llama.config(), 1, std::min(options.context, model.llama.config().max_positions),
