@@ -19,7 +19,7 @@ TEST_CASE("program: every subcommand explains itself with an example") {
     const ProgramResult all = run_program({"--help"});
     CHECK(all.code == 0);
     for (const std::string name :
-         {"inspect", "bench", "data", "demo", "eval", "report", "train", "transcribe", "chat"}) {
+         {"inspect", "convert", "bench", "data", "demo", "eval", "report", "train", "transcribe", "chat"}) {
         CAPTURE(name);
         CHECK(all.out.find("  " + name) != std::string::npos);
         const ProgramResult help = run_program({name, "--help"});
