@@ -18,8 +18,8 @@ using namespace wavllm::tests;
 TEST_CASE("program: every subcommand explains itself with an example") {
     const ProgramResult all = run_program({"--help"});
     CHECK(all.code == 0);
-    for (const std::string name :
-         {"inspect", "bench", "data", "demo", "eval", "report", "train", "transcribe", "chat", "perplexity"}) {
+    for (const std::string name : {"inspect", "convert", "bench", "data", "demo", "eval", "report", "train",
+                                   "transcribe", "chat", "perplexity"}) {
         CAPTURE(name);
         CHECK(all.out.find("  " + name) != std::string::npos);
         const ProgramResult help = run_program({name, "--help"});
