@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <optional>
 
 #include "autograd/ops/rows.h"
 #include "autograd/tape.h"
+#include "infer/decode_step.h"
 #include "kernels/common/check.h"
 #include "kernels/common/simd.h"
 
@@ -45,11 +46,27 @@ double log_softmax_at(const float* values, int64_t n, int64_t index) {
     return values[index] - top - std::log(sum);
 }
 
+namespace {
+
+Chosen choose_on_cpu(const Tensor& logits, bool log_probs) {
+    const int64_t rows = logits.dim(0), vocab = logits.dim(1);
+    Chosen chosen;
+    for (int64_t i = 0; i < rows; ++i) {
+        const float* row = logits.data<float>() + i * vocab;
+        chosen.ids.push_back(argmax(row, vocab));
+        if (log_probs) chosen.log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, chosen.ids.back())));
+    }
+    return chosen;
+}
+
+}  // namespace
+
 std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
                                        const GenerateOptions& options) {
     NoGrad no_grad;
     const auto b = kernels::borders_of("generate", borders, x.dim(0));
     const size_t requests = b.size() - 1;
+    const bool graphs = use_graphs(options.graphs, llama.device());
     std::vector<Generated> results(requests);
     std::vector<bool> done(requests, false);
     LlamaPass pass;
@@ -58,31 +75,30 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
     pass.cache = &cache;
     pass.borders = borders;
     pass.positions = LlamaPass::positions_for(borders, &cache);
-    Tensor h = gather_rows(llama.forward(x, pass), last_rows(b));
-
-    std::vector<int64_t> one_each(requests, 1);
-    const Tensor step_borders = kernels::make_borders(one_each);
-    Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
-    const int64_t vocab = llama.config().vocab;
+    const bool on_cpu = llama.device() == Device::cpu;
+    const auto choose = on_cpu ? choose_on_cpu : choose_on_device;
+    Chosen chosen = choose(llama.logits(gather_rows(llama.forward(x, pass), last_rows(b))), options.log_probs);
+    pass.borders = kernels::make_borders(std::vector<int64_t>(requests, 1));
+    std::optional<DecodeStep> step;
     for (int64_t n = 0; n < options.max_new_tokens; ++n) {
-        const Tensor logits = llama.logits(h).to(Device::cpu);
-        int32_t* id = ids.mutable_data<int32_t>();
         for (size_t i = 0; i < requests; ++i) {
             if (done[i]) continue;
-            const float* row = logits.data<float>() + static_cast<int64_t>(i) * vocab;
-            id[i] = argmax(row, vocab);
-            results[i].tokens.push_back(id[i]);
-            if (options.log_probs)
-                results[i].log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, id[i])));
-            const bool go_on = !options.on_token || options.on_token(i, id[i]);
-            done[i] = id[i] == options.eos || !go_on;
+            results[i].tokens.push_back(chosen.ids[i]);
+            if (options.log_probs) results[i].log_probs.push_back(chosen.log_probs[i]);
+            const bool go_on = !options.on_token || options.on_token(i, chosen.ids[i]);
+            done[i] = chosen.ids[i] == options.eos || !go_on;
         }
         if (n + 1 == options.max_new_tokens || std::all_of(done.begin(), done.end(), [](bool d) { return d; })) break;
-        pass.borders = step_borders;
-        pass.positions = LlamaPass::positions_for(step_borders, &cache);
         std::vector<int64_t> held(requests);
         for (size_t i = 0; i < requests; ++i) held[i] = cache.length(static_cast<int64_t>(i));
-        h = llama.forward(llama.embed(ids), pass);
+        if (on_cpu) {
+            pass.positions = LlamaPass::positions_for(pass.borders, &cache);
+            const Tensor ids = Tensor::from(chosen.ids, {static_cast<int64_t>(requests)});
+            chosen = choose(llama.logits(llama.forward(llama.embed(ids), pass)), options.log_probs);
+        } else {
+            if (!step) step.emplace(llama, pass, chosen.ids, graphs);
+            chosen = step->next(options.log_probs);
+        }
         // A finished request goes through the motions until the others are done; what it writes is forgotten at once.
         for (size_t i = 0; i < requests; ++i)
             if (done[i]) cache.truncate(static_cast<int64_t>(i), held[i]);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "infer/decode_step.h"
 #include "models/llama/llama.h"
 
 namespace wavllm {
@@ -15,6 +16,7 @@ struct GenerateOptions {
     const Lora* lora = nullptr;  ///< null: the base model
     LoraRun run{};               ///< of lora
     bool log_probs = false;      ///< also return the log-probability of each token
+    Graphs graphs = Graphs::automatic;
     /// Called for every token as it comes, EOS included; return false to stop that request.
     std::function<bool(size_t request, int32_t token)> on_token{};
 };
