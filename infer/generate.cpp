@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <optional>
 
 #include "autograd/ops/rows.h"
 #include "autograd/tape.h"
+#include "infer/decode_step.h"
 #include "kernels/common/check.h"
 #include "kernels/common/simd.h"
 
@@ -14,7 +15,7 @@ namespace wavllm {
 
 namespace {
 
-/// Tokens of a step, chosen from the logits of each request.
+/// Tokens of a step, one for each request, chosen from their logits.
 class Choice {
 public:
     Choice(const GenerateOptions& options, size_t requests) : options_(options) {
@@ -25,38 +26,45 @@ public:
         keys_ = Tensor::from(options.keys, {static_cast<int64_t>(requests)});
     }
 
+    bool drawn() const {
+        return keys_.defined();
+    }
     /// n: tokens generated so far.
-    void from(const Tensor& logits, int64_t n) {
-        if (!keys_.defined()) {
-            logits_ = logits.to(Device::cpu);
-            return;
+    Chosen operator()(const Tensor& logits, int64_t n) const {
+        if (!drawn())
+            return logits.device() == Device::cpu ? likeliest(logits) : choose_on_device(logits, options_.log_probs);
+        const kernels::Sampled s = kernels::sample(logits, options_.sampling, keys_,
+                                                   Tensor::full(keys_.shape(), static_cast<double>(n), DType::i64));
+        const Tensor ids = s.ids.to(Device::cpu), log_probs = s.log_probs.to(Device::cpu);
+        const int32_t* id = ids.data<int32_t>();
+        Chosen chosen{{id, id + ids.numel()}, {}};
+        for (size_t i = 0; i < chosen.ids.size(); ++i)
+            if (id[i] < 0)
+                throw Error(
+                    "generate: request {} has logits that are not finite; `wavllm verify` tells whether the weights "
+                    "are right",
+                    i);
+        if (options_.log_probs) {
+            const float* p = log_probs.data<float>();
+            chosen.log_probs.assign(p, p + log_probs.numel());
         }
-        const kernels::Sampled drawn = kernels::sample(logits, options_.sampling, keys_,
-                                                       Tensor::full(keys_.shape(), static_cast<double>(n), DType::i64));
-        ids_ = drawn.ids.to(Device::cpu);
-        log_probs_ = drawn.log_probs.to(Device::cpu);
-    }
-    int32_t token(int64_t request) const {
-        if (!keys_.defined()) return argmax(row(request), logits_.dim(1));
-        const int32_t id = ids_.data<int32_t>()[request];
-        if (id < 0)
-            throw Error(
-                "generate: request {} has logits that are not finite; `wavllm verify` tells whether the weights "
-                "are right",
-                request);
-        return id;
-    }
-    float log_prob(int64_t request, int32_t token) const {
-        if (keys_.defined()) return log_probs_.data<float>()[request];
-        return static_cast<float>(log_softmax_at(row(request), logits_.dim(1), token));
+        return chosen;
     }
 
 private:
-    const float* row(int64_t request) const {
-        return logits_.data<float>() + request * logits_.dim(1);
+    Chosen likeliest(const Tensor& logits) const {
+        const int64_t rows = logits.dim(0), vocab = logits.dim(1);
+        Chosen chosen;
+        for (int64_t i = 0; i < rows; ++i) {
+            const float* row = logits.data<float>() + i * vocab;
+            chosen.ids.push_back(argmax(row, vocab));
+            if (options_.log_probs)
+                chosen.log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, chosen.ids.back())));
+        }
+        return chosen;
     }
     const GenerateOptions& options_;
-    Tensor keys_, logits_, ids_, log_probs_;
+    Tensor keys_;
 };
 
 }  // namespace
@@ -107,7 +115,7 @@ std::vector<Generated> generate(const Llama& llama, const Tensor& x, const Tenso
         return options.limits.empty() ? options.max_new_tokens : std::min(options.limits[i], options.max_new_tokens);
     };
     std::vector<Generated> results(requests);
-    Choice choice(options, requests);
+    const Choice choice(options, requests);
     std::vector<bool> done(requests, false);
     LlamaPass pass;
     pass.lora = options.lora;
@@ -115,30 +123,31 @@ std::vector<Generated> generate(const Llama& llama, const Tensor& x, const Tenso
     pass.cache = &cache;
     pass.borders = borders;
     pass.positions = LlamaPass::positions_for(borders, &cache);
-    Tensor h = gather_rows(llama.forward(x, pass), last_rows(b, "generate"));
-
-    std::vector<int64_t> one_each(requests, 1);
-    const Tensor step_borders = kernels::make_borders(one_each);
-    Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
+    const bool on_cpu = llama.device() == Device::cpu, graphs = use_graphs(options.graphs, llama.device());
+    Chosen chosen = choice(llama.logits(gather_rows(llama.forward(x, pass), last_rows(b, "generate"))), 0);
+    pass.borders = kernels::make_borders(std::vector<int64_t>(requests, 1));
+    std::optional<DecodeStep> step;
     for (size_t i = 0; i < requests; ++i) done[i] = limit(i) <= 0;
     for (int64_t n = 0; n < options.max_new_tokens; ++n) {
-        choice.from(llama.logits(h), n);
-        int32_t* id = ids.mutable_data<int32_t>();
         for (size_t i = 0; i < requests; ++i) {
             if (done[i]) continue;
-            const auto request = static_cast<int64_t>(i);
-            id[i] = choice.token(request);
-            results[i].tokens.push_back(id[i]);
-            if (options.log_probs) results[i].log_probs.push_back(choice.log_prob(request, id[i]));
-            const bool go_on = !options.on_token || options.on_token(i, id[i]);
-            done[i] = id[i] == options.eos || !go_on || n + 1 >= limit(i);
+            results[i].tokens.push_back(chosen.ids[i]);
+            if (options.log_probs) results[i].log_probs.push_back(chosen.log_probs[i]);
+            const bool go_on = !options.on_token || options.on_token(i, chosen.ids[i]);
+            done[i] = chosen.ids[i] == options.eos || !go_on || n + 1 >= limit(i);
         }
         if (n + 1 == options.max_new_tokens || std::all_of(done.begin(), done.end(), [](bool d) { return d; })) break;
-        pass.borders = step_borders;
-        pass.positions = LlamaPass::positions_for(step_borders, &cache);
         std::vector<int64_t> held(requests);
         for (size_t i = 0; i < requests; ++i) held[i] = cache.length(static_cast<int64_t>(i));
-        h = llama.forward(llama.embed(ids), pass);
+        if (on_cpu) {
+            pass.positions = LlamaPass::positions_for(pass.borders, &cache);
+            const Tensor ids = Tensor::from(chosen.ids, {static_cast<int64_t>(requests)});
+            chosen = choice(llama.logits(llama.forward(llama.embed(ids), pass)), n + 1);
+        } else {
+            if (!step) step.emplace(llama, pass, chosen.ids, graphs);
+            chosen = step->next(options.log_probs);
+            if (choice.drawn()) step->feed((chosen = choice(step->logits(), n + 1)).ids);
+        }
         // A finished request goes through the motions until the others are done; what it writes is forgotten at once.
         for (size_t i = 0; i < requests; ++i)
             if (done[i]) cache.truncate(static_cast<int64_t>(i), held[i]);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "infer/decode_step.h"
 #include "kernels/sample/sample.h"
 #include "models/llama/llama.h"
 
@@ -23,6 +24,7 @@ struct GenerateOptions {
     /// to draw; greedy decoding does without.
     std::vector<int64_t> keys{};
     std::vector<int64_t> limits{};  ///< of new tokens, each request's own, at most max_new_tokens; empty: that for all
+    Graphs graphs = Graphs::automatic;
     /// Called for every token as it comes, EOS included; return false to stop that request.
     std::function<bool(size_t request, int32_t token)> on_token{};
 };

@@ -288,7 +288,8 @@ void Trainer::log_step(int64_t step, const Stage& stage, const StepResult& r, do
     line["target_tokens"] = r.tokens;
     line["audio_seconds"] = r.audio_seconds;
     run_.log(line);
-    run_.log_timing({{"step", step}, {"seconds", seconds}, {"peak_bytes", memory::total().peak}});
+    run_.log_timing(
+        {{"step", step}, {"seconds", seconds}, {"peak_bytes", memory::total(model_.llama().device()).peak}});
 }
 
 std::vector<const SpeechExample*> Trainer::validated(const ExampleSet& set) const {
@@ -313,7 +314,7 @@ void Trainer::record(int64_t steps_done, const std::vector<Validation>& validati
     record_validation(run_, steps_done, sets);
     record_attention(run_, steps_done, model_, tokenizer_, sets);
     run_.log_timing({{"step", steps_done - 1}, {"validation_seconds", seconds}});
-    record_profile(run_, steps_done, stages_[stage_].name, clocked_steps_, clock_);
+    record_profile(run_, steps_done, stages_[stage_].name, clocked_steps_, clock_, model_.llama().device());
     clock_.clear();
     clocked_steps_ = 0;
 }

@@ -7,6 +7,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
 #include "kernels/rope/rope_body.h"
+#include "tensor/graph.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
@@ -81,12 +82,16 @@ Tensor rope(const Tensor& x, const Tensor& positions, const RopeTable& table, Ro
         throw ShapeError("rope: x must be [rows, heads, even head dimension] with contiguous heads, but is {}",
                          x.defined() ? x.describe() : "an undefined tensor");
     const int64_t rows = x.dim(0), heads = x.dim(1), dh = x.dim(2), half = dh / 2;
-    expect("rope", "positions", positions, {rows}, DType::i32);
     const Device device = x.device();
+    const bool there = device != Device::cpu && positions.device() == device;
+    expect("rope", "positions", positions, {rows}, DType::i32, there ? device : Device::cpu);
     expect("rope", "cos", table.cos, DType::f32, device);
     expect("rope", "cos", table.cos, {table.cos.shape()[0], half}, DType::f32, device);
     expect("rope", "sin", table.sin, table.cos.shape(), DType::f32, device);
-    check_positions(positions, table.cos.dim(0));
+    if (!there) {
+        check_positions(positions, table.cos.dim(0));
+        if (device != Device::cpu) expect_no_capture("rope with positions on the CPU");
+    }
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     const float sign = inverse ? -1.0f : 1.0f;
     if (device != Device::cpu) {

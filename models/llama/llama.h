@@ -19,11 +19,16 @@ struct LlamaBlock {
 
 /// One pass over a batch of sequences laid end to end, without padding.
 struct LlamaPass {
-    Tensor borders;                       ///< i64 [S+1]: which rows belong to which sequence
-    Tensor positions;                     ///< i32 [T]
-    const Lora* lora = nullptr;           ///< null: the base model
-    LoraRun run{};                        ///< of lora; a copy, since the backward pass may run the blocks again
-    KvCache* cache = nullptr;             ///< inference only: rows continue what it holds
+    Tensor borders;              ///< i64 [S+1]: which rows belong to which sequence
+    Tensor positions;            ///< i32 [T]
+    const Lora* lora = nullptr;  ///< null: the base model
+    LoraRun run{};               ///< of lora; a copy, since the backward pass may run the blocks again
+    KvCache* cache = nullptr;    ///< inference only: rows continue what it holds
+    /// For one row a sequence, on the device: i64 [S], what the cache holds with these rows. The pass then reads nothing on
+    /// the CPU, so that it can be captured (tensor/graph.h; positions are on the device too), and whoever wrote the lengths
+    /// also advances the cache. Undefined: the pass asks and advances the cache itself.
+    Tensor lengths{};
+    int64_t longest = 0;                  ///< of lengths: none is larger; how much of the cache is looked at
     bool checkpoint_activations = false;  ///< keep only the blocks' inputs for the backward pass
     const Observer* observer = nullptr;   ///< "layer0.queries", ".keys", ".values", "layer0", ...
 

@@ -38,7 +38,7 @@ std::string_view advice(cudaError_t error) {
         case cudaErrorStreamCaptureUnsupported:
         case cudaErrorStreamCaptureInvalidated:
         case cudaErrorStreamCaptureImplicit:
-            return "; this call cannot be part of a captured graph (kernels/cuda/runtime/graph.h)";
+            return "; this call cannot be part of a captured graph (tensor/graph.h)";
         default: return "";
     }
 }
