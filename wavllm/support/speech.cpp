@@ -38,7 +38,9 @@ System load_system(const Preset& preset) {
 BaseModels base_models(const Preset& preset) {
     BaseModels result;
     for (const auto& [part, name] : {std::pair("whisper", &preset.model.whisper), {"llm", &preset.model.llm}})
-        result[part] = {*name, weights_identity(*open_checkpoint(find_model(*name).model()))};
+        result[part] = {*name, preset.model.random_weights
+                                   ? fmt::format("drawn at random from seed {}", preset.train.seed)
+                                   : weights_identity(*open_checkpoint(find_model(*name).model()))};
     return result;
 }
 
