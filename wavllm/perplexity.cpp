@@ -43,7 +43,7 @@ std::string read_text(const std::filesystem::path& path) {
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// The model's weights alone, its blocks read as f32 if so asked.
+/// The model's weights alone.
 Llama load(const Checkpoint& checkpoint, DType panels) {
     const Weights weights(checkpoint);
     weights.ignore("rope_freqs.");
@@ -67,7 +67,7 @@ Result measure(const Checkpoint& checkpoint, const std::string& frozen, const st
 
 int run(const Options& o) {
     const auto original = open_checkpoint(find_model(o.model).model());
-    const auto widened = o.dequantized ? dequantized(*original) : nullptr;
+    const auto widened = o.dequantized ? dequantized(*original, DType::q4_1) : nullptr;
     const Checkpoint& checkpoint = widened ? *widened : *original;
     const std::filesystem::path file =
         o.text.empty() ? home_folder() / "samples/text/perplexity.txt" : std::filesystem::path(o.text);
@@ -100,8 +100,8 @@ int run(const Options& o) {
         table.add({r.frozen, fmt::format("{:.6f}", r.perplexity.value()), fmt::format("{:+.4f}", more(r)),
                    fmt::format("{:.1f}", static_cast<double>(r.weight_bytes) / 1e6),
                    fmt::format("{:.0f}", static_cast<double>(r.perplexity.tokens) / r.seconds)});
-    fmt::print("{}{}, {} tokens of {} in windows of {}\n", o.model, o.dequantized ? " read as f32" : "", ids.size(),
-               file.filename().string(), o.window);
+    fmt::print("{}{}, {} tokens of {} in windows of {}\n", o.model, o.dequantized ? " with Q4_1 read as f32" : "",
+               ids.size(), file.filename().string(), o.window);
     table.print();
     return 0;
 }
@@ -123,7 +123,7 @@ WAVLLM_COMMAND(perplexity,
                         ->capture_default_str();
                     app.add_option("--window", o->window, "tokens that are read together")->capture_default_str();
                     app.add_option("--tokens", o->tokens, "no more of the text than this (0: all)");
-                    app.add_flag("--dequantized", o->dequantized, "read the file's blocks as f32 before anything else");
+                    app.add_flag("--dequantized", o->dequantized, "read the file's Q4_1 as f32 before anything else");
                     app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
                     return [o] { return run(*o); };
                 }});

@@ -6,9 +6,12 @@ namespace {
 
 class Dequantized final : public Checkpoint {
 public:
-    explicit Dequantized(const Checkpoint& original) : Checkpoint(original.path()), original_(original) {
+    Dequantized(const Checkpoint& original, std::optional<DType> only)
+        : Checkpoint(original.path()), original_(original) {
         for (const StoredTensor& t : original.tensors())
-            tensors_.push_back(info(t.dtype).frozen_block ? StoredTensor{t.name, DType::f32, t.shape, {}} : t);
+            tensors_.push_back(info(t.dtype).frozen_block && t.dtype == only.value_or(t.dtype)
+                                   ? StoredTensor{t.name, DType::f32, t.shape, {}}
+                                   : t);
         index_names();
     }
 
@@ -32,8 +35,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Checkpoint> dequantized(const Checkpoint& original) {
-    return std::make_unique<Dequantized>(original);
+std::unique_ptr<Checkpoint> dequantized(const Checkpoint& original, std::optional<DType> only) {
+    return std::make_unique<Dequantized>(original, only);
 }
 
 }  // namespace wavllm
