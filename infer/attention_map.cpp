@@ -96,7 +96,7 @@ AttentionMap attention_map(const Wavllm& model, const SpeechExample& example, st
     pass.borders = in.plan.borders;
     pass.positions = in.plan.positions;
     pass.observer = &observer;
-    model.run(in.x, pass, model.stage1_run());
+    model.run(in.x, pass, model.lora_run(in.plan));
     return map;
 }
 

@@ -14,17 +14,68 @@ namespace wavllm {
 
 namespace {
 
-/// Index of each request's last row.
-Tensor last_rows(std::span<const int64_t> borders) {
+/// Tokens of a step, chosen from the logits of each request.
+class Choice {
+public:
+    Choice(const GenerateOptions& options, size_t requests) : options_(options) {
+        if (options.sampling.temperature == 0) return;
+        if (options.keys.size() != requests)
+            throw ShapeError("generate: drawing tokens for {} requests needs as many keys, but {} are given", requests,
+                             options.keys.size());
+        keys_ = Tensor::from(options.keys, {static_cast<int64_t>(requests)});
+    }
+
+    /// n: tokens generated so far.
+    void from(const Tensor& logits, int64_t n) {
+        if (!keys_.defined()) {
+            logits_ = logits.to(Device::cpu);
+            return;
+        }
+        const kernels::Sampled drawn = kernels::sample(logits, options_.sampling, keys_,
+                                                       Tensor::full(keys_.shape(), static_cast<double>(n), DType::i64));
+        ids_ = drawn.ids.to(Device::cpu);
+        log_probs_ = drawn.log_probs.to(Device::cpu);
+    }
+    int32_t token(int64_t request) const {
+        if (!keys_.defined()) return argmax(row(request), logits_.dim(1));
+        const int32_t id = ids_.data<int32_t>()[request];
+        if (id < 0)
+            throw Error(
+                "generate: request {} has logits that are not finite; `wavllm verify` tells whether the weights "
+                "are right",
+                request);
+        return id;
+    }
+    float log_prob(int64_t request, int32_t token) const {
+        if (keys_.defined()) return log_probs_.data<float>()[request];
+        return static_cast<float>(log_softmax_at(row(request), logits_.dim(1), token));
+    }
+
+private:
+    const float* row(int64_t request) const {
+        return logits_.data<float>() + request * logits_.dim(1);
+    }
+    const GenerateOptions& options_;
+    Tensor keys_, logits_, ids_, log_probs_;
+};
+
+}  // namespace
+
+Tensor last_rows(std::span<const int64_t> borders, std::string_view what) {
     std::vector<int32_t> rows;
     for (size_t i = 1; i < borders.size(); ++i) {
-        if (borders[i] == borders[i - 1]) throw ShapeError("generate: request {} has no rows", i - 1);
+        if (borders[i] == borders[i - 1]) throw ShapeError("{}: request {} has no rows", what, i - 1);
         rows.push_back(static_cast<int32_t>(borders[i] - 1));
     }
     return Tensor::from(rows, {static_cast<int64_t>(rows.size())});
 }
 
-}  // namespace
+void expect_positions(const Llama& llama, int64_t prompt, int64_t new_tokens) {
+    if (prompt + new_tokens > llama.config().max_positions)
+        throw Error(
+            "generate: a prompt of {} tokens and {} new ones exceed the model's {} positions; ask for fewer new tokens",
+            prompt, new_tokens, llama.config().max_positions);
+}
 
 int32_t argmax(const float* values, int64_t n) {
     using namespace kernels;
@@ -45,12 +96,18 @@ double log_softmax_at(const float* values, int64_t n, int64_t index) {
     return values[index] - top - std::log(sum);
 }
 
-std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
-                                       const GenerateOptions& options) {
+std::vector<Generated> generate(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
+                                const GenerateOptions& options) {
     NoGrad no_grad;
     const auto b = kernels::borders_of("generate", borders, x.dim(0));
     const size_t requests = b.size() - 1;
+    if (!options.limits.empty() && options.limits.size() != requests)
+        throw ShapeError("generate: {} limits for {} requests", options.limits.size(), requests);
+    const auto limit = [&](size_t i) {
+        return options.limits.empty() ? options.max_new_tokens : std::min(options.limits[i], options.max_new_tokens);
+    };
     std::vector<Generated> results(requests);
+    Choice choice(options, requests);
     std::vector<bool> done(requests, false);
     LlamaPass pass;
     pass.lora = options.lora;
@@ -58,24 +115,23 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
     pass.cache = &cache;
     pass.borders = borders;
     pass.positions = LlamaPass::positions_for(borders, &cache);
-    Tensor h = gather_rows(llama.forward(x, pass), last_rows(b));
+    Tensor h = gather_rows(llama.forward(x, pass), last_rows(b, "generate"));
 
     std::vector<int64_t> one_each(requests, 1);
     const Tensor step_borders = kernels::make_borders(one_each);
     Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
-    const int64_t vocab = llama.config().vocab;
+    for (size_t i = 0; i < requests; ++i) done[i] = limit(i) <= 0;
     for (int64_t n = 0; n < options.max_new_tokens; ++n) {
-        const Tensor logits = llama.logits(h).to(Device::cpu);
+        choice.from(llama.logits(h), n);
         int32_t* id = ids.mutable_data<int32_t>();
         for (size_t i = 0; i < requests; ++i) {
             if (done[i]) continue;
-            const float* row = logits.data<float>() + static_cast<int64_t>(i) * vocab;
-            id[i] = argmax(row, vocab);
+            const auto request = static_cast<int64_t>(i);
+            id[i] = choice.token(request);
             results[i].tokens.push_back(id[i]);
-            if (options.log_probs)
-                results[i].log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, id[i])));
+            if (options.log_probs) results[i].log_probs.push_back(choice.log_prob(request, id[i]));
             const bool go_on = !options.on_token || options.on_token(i, id[i]);
-            done[i] = id[i] == options.eos || !go_on;
+            done[i] = id[i] == options.eos || !go_on || n + 1 >= limit(i);
         }
         if (n + 1 == options.max_new_tokens || std::all_of(done.begin(), done.end(), [](bool d) { return d; })) break;
         pass.borders = step_borders;
@@ -90,18 +146,26 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
     return results;
 }
 
-std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders,
-                                       const GenerateOptions& options) {
+std::vector<Generated> generate(const Llama& llama, const Tensor& x, const Tensor& borders,
+                                const GenerateOptions& options) {
     const auto b = kernels::borders_of("generate", borders, x.dim(0));
     int64_t longest = 0;
     for (size_t i = 1; i < b.size(); ++i) longest = std::max(longest, b[i] - b[i - 1]);
-    const int64_t capacity = longest + options.max_new_tokens;
-    if (capacity > llama.config().max_positions)
-        throw Error(
-            "generate: a prompt of {} tokens and {} new ones exceed the model's {} positions; ask for fewer new tokens",
-            longest, options.max_new_tokens, llama.config().max_positions);
-    KvCache cache(llama.config(), static_cast<int64_t>(b.size()) - 1, capacity, llama.device());
-    return generate_greedy(llama, x, borders, cache, options);
+    expect_positions(llama, longest, options.max_new_tokens);
+    KvCache cache(llama.config(), static_cast<int64_t>(b.size()) - 1, longest + options.max_new_tokens, llama.device());
+    return generate(llama, x, borders, cache, options);
+}
+
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
+                                       GenerateOptions options) {
+    options.sampling.temperature = 0;
+    return generate(llama, x, borders, cache, options);
+}
+
+std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders,
+                                       GenerateOptions options) {
+    options.sampling.temperature = 0;
+    return generate(llama, x, borders, options);
 }
 
 }  // namespace wavllm

@@ -168,12 +168,36 @@ Preset adapter_preset(const fs::path& file) {
     return parse_preset(parse_json((*meta)["preset"].get<std::string>(), file.string()), file.string());
 }
 
+namespace {
+
+void copy_adapter(const Checkpoint& file, Parameters& parameters, bool without_prompt_adapter) {
+    size_t copied = 0;
+    for (Parameter& p : parameters) {
+        if (without_prompt_adapter && p.group == "prompt") continue;
+        copy_into(file, p.name, p.tensor, true);
+        ++copied;
+    }
+    if (file.tensors().size() != copied)
+        throw FileError("{}: {} tensors, but the model has {} parameters", file.path().string(), file.tensors().size(),
+                        copied);
+}
+
+}  // namespace
+
 void load_adapter(const fs::path& file, Parameters& parameters) {
+    copy_adapter(*open_checkpoint(file), parameters, false);
+}
+
+bool start_from_adapter(const fs::path& file, Parameters& parameters) {
     const auto checkpoint = open_checkpoint(file);
-    for (Parameter& p : parameters) copy_into(*checkpoint, p.name, p.tensor, true);
-    if (checkpoint->tensors().size() != parameters.size())
-        throw FileError("{}: {} tensors, but the model has {} parameters", file.string(), checkpoint->tensors().size(),
-                        parameters.size());
+    bool wanted = false, stored = false;
+    for (const Parameter& p : parameters) {
+        if (p.group != "prompt") continue;
+        wanted = true;
+        stored = stored || checkpoint->find(p.name);
+    }
+    copy_adapter(*checkpoint, parameters, wanted && !stored);
+    return wanted && !stored;
 }
 
 }  // namespace wavllm

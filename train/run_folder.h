@@ -49,8 +49,12 @@ private:
     Preset preset_;
 };
 
-/// The preset that is stored in an adapter file, and its parameters copied into `parameters`.
+/// The preset that is stored in an adapter file.
 Preset adapter_preset(const std::filesystem::path& file);
+/// An adapter file's values copied into `parameters`. Throws FileError for a tensor that is missing or left over.
 void load_adapter(const std::filesystem::path& file, Parameters& parameters);
+/// The same for a run that begins where another ended: of a prompt adapter that the file lacks whole the new values
+/// stay. Returns whether it does.
+bool start_from_adapter(const std::filesystem::path& file, Parameters& parameters);
 
 }  // namespace wavllm

@@ -69,6 +69,13 @@ MaskConfig mask_config(const Stage& s) {
     return {s.time_mask, s.time_mask_frames, s.channel_mask, s.channel_mask_width, s.feature_dropout};
 }
 
+/// Until a stage trains the prompt adapter its r is alpha / rank: the steps before need not compute it.
+bool adapts(const Optimizer& optimizer, const Preset& preset) {
+    static_assert(kParameterGroups[3] == "prompt");
+    const GroupSetting& prompt = optimizer.settings()[3];
+    return prompt.trained || prompt.updates > 0 || !preset.train.from.empty();
+}
+
 double share_of(const Stage& stage, const std::string& set) {
     if (stage.shares.empty()) return 1;
     for (const auto& [name, share] : stage.shares)
@@ -85,13 +92,15 @@ bool stop_requested() {
 GroupSettings group_settings(const Preset& preset, int64_t step) {
     GroupSettings settings;
     for (const Stage& s : preset.all_stages()) {
-        const std::array<bool, kParameterGroups.size()> trained{s.trains != "lora", s.trains != "adapter",
-                                                                s.ctc_weight > 0};
+        const std::array<bool, kParameterGroups.size()> trained{s.does_train("adapter"), s.does_train("lora"),
+                                                                s.ctc_weight > 0, s.does_train("prompt")};
+        const std::array<double, kParameterGroups.size()> rates{s.adapter_rate, s.lora_rate, s.adapter_rate,
+                                                                s.prompt_rate};
         const bool current = step < s.steps;
         for (size_t g = 0; g < settings.size(); ++g) {
             if (trained[g]) settings[g].updates += current ? step : s.steps;
             settings[g].trained = trained[g];
-            settings[g].rate = kParameterGroups[g] == "lora" ? s.lora_rate : s.adapter_rate;
+            settings[g].rate = rates[g];
         }
         if (current) break;
         step -= s.steps;
@@ -115,6 +124,7 @@ StepResult training_step(const Wavllm& model, Optimizer& optimizer, std::span<co
                               .ce_weight = stage.ce_weight,
                               .ctc_weight = stage.ctc_weight,
                               .ctc_normalizer = static_cast<double>(transcript_tokens),
+                              .adaptive = adapts(optimizer, preset),
                               .checkpoint_activations = preset.train.checkpoint_activations};
     const Losses losses = forward_backward(model, micro_batches, context);
     result.loss = losses.total;

@@ -6,10 +6,12 @@
 #include <iostream>
 
 #include "data/chat_template.h"
+#include "infer/beam_search.h"
 #include "infer/generate.h"
 #include "kernels/common/check.h"
 #include "tensor/text.h"
 #include "wavllm/command.h"
+#include "wavllm/support/decode_flags.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/stopwatch.h"
@@ -21,6 +23,7 @@ namespace {
 struct Options {
     std::string model = "smollm2-135m-instruct-q4_1", prompt, system, panels = "auto";
     int64_t max_tokens = 256, context = 2048;
+    DecodeFlags decode;
     bool as_json = false;
 };
 
@@ -35,6 +38,7 @@ class Conversation {
 public:
     Conversation(const LanguageModel& model, const Options& options)
         : model_(model),
+          decode_(with_overrides(Preset(), options.decode.overrides()).decode),
           max_tokens_(options.max_tokens),
           system_(options.system),
           cache_(model.llama.config(), 1, std::min(options.context, model.llama.config().max_positions),
@@ -49,9 +53,10 @@ public:
     /// Streams the reply to `out` as it comes, unless that is null.
     Reply say(const std::string& text, std::FILE* out) {
         std::vector<int32_t> ids = turn_ids(text);
-        if (!fits(ids) && cache_.length(0) > 0) {
+        if (!fits(ids) && held() > 0) {
             std::fputs("(the conversation has filled its context; this turn begins a new one)\n", stderr);
             cache_.truncate(0, 0);
+            history_.clear();
             pending_.clear();
             ids = turn_ids(text);
         }
@@ -68,27 +73,57 @@ public:
             std::fwrite(piece.data(), 1, piece.size(), out);
             std::fflush(out);
         };
-        GenerateOptions generate;
-        generate.max_new_tokens = max_tokens_;
-        generate.eos = end_of_turn_;
-        generate.on_token = [&](size_t, int32_t token) {
+        const auto hear = [&](size_t, int32_t token) {
             if (reply.tokens++ == 0) reply.first_token = watch.seconds();
             emit(decoder.push(token));
             return true;
         };
-        const int64_t length[] = {static_cast<int64_t>(ids.size())};
-        const Tensor x = model_.llama.embed(Tensor::from(ids, {length[0]}));
-        const auto generated = generate_greedy(model_.llama, x, kernels::make_borders(length), cache_, generate);
+        const std::vector<int32_t> tokens = decode_.beams > 1 ? search(ids) : draw(ids, hear);
+        if (decode_.beams > 1)
+            for (const int32_t token : tokens) hear(0, token);
         emit(decoder.finish());
         reply.seconds = watch.seconds();
+        ++turns_;
         // What the next turn begins with: the last token, which is not in the cache yet, and the end of the turn.
-        pending_ = {generated[0].tokens.back()};
+        pending_ = {tokens.back()};
         if (pending_[0] != end_of_turn_) pending_.push_back(end_of_turn_);
         for (const int32_t id : model_.tokenizer->encode("\n")) pending_.push_back(id);
         return reply;
     }
 
 private:
+    Tensor embedded(const std::vector<int32_t>& ids) const {
+        return model_.llama.embed(Tensor::from(ids, {static_cast<int64_t>(ids.size())}));
+    }
+    /// Token by token, greedily or by drawing. A turn's draws are its own: the same question may get another answer.
+    std::vector<int32_t> draw(const std::vector<int32_t>& ids, const std::function<bool(size_t, int32_t)>& hear) {
+        GenerateOptions options{.max_new_tokens = max_tokens_,
+                                .eos = end_of_turn_,
+                                .sampling = {static_cast<float>(decode_.temperature), decode_.top_k,
+                                             static_cast<float>(decode_.top_p), static_cast<uint64_t>(decode_.seed)},
+                                .keys = {turns_},
+                                .on_token = hear};
+        const int64_t length[] = {std::ssize(ids)};
+        return generate(model_.llama, embedded(ids), kernels::make_borders(length), cache_, options)[0].tokens;
+    }
+    /// By beam search, which reads the conversation from its beginning; the reply comes whole.
+    std::vector<int32_t> search(const std::vector<int32_t>& ids) {
+        history_.insert(history_.end(), ids.begin(), ids.end());
+        BeamOptions options;
+        options.beams = decode_.beams;
+        options.length_penalty = decode_.length_penalty;
+        options.max_new_tokens = max_tokens_;
+        options.eos = end_of_turn_;
+        const int64_t length[] = {std::ssize(history_)};
+        std::vector<int32_t> tokens =
+            beam_search(model_.llama, embedded(history_), kernels::make_borders(length), options)[0].front().tokens;
+        history_.insert(history_.end(), tokens.begin(), tokens.end() - 1);  // the last one comes with the next turn
+        return tokens;
+    }
+    int64_t held() const {
+        return decode_.beams > 1 ? std::ssize(history_) : cache_.length(0);
+    }
+
     std::vector<int32_t> turn_ids(const std::string& text) const {
         std::vector<int32_t> ids = pending_;
         const auto append = [&](const std::vector<PromptPart>& parts) {
@@ -103,15 +138,17 @@ private:
         return ids;
     }
     bool fits(const std::vector<int32_t>& ids) const {
-        return cache_.length(0) + static_cast<int64_t>(ids.size()) + max_tokens_ <= cache_.capacity();
+        return held() + static_cast<int64_t>(ids.size()) + max_tokens_ <= cache_.capacity();
     }
 
     const LanguageModel& model_;
-    int64_t max_tokens_;
+    decltype(Preset::decode) decode_;
+    int64_t max_tokens_, turns_ = 0;
     std::string system_;
     KvCache cache_;
     int32_t end_of_turn_ = 0;
     std::vector<int32_t> pending_;
+    std::vector<int32_t> history_;  // for beam search
 };
 
 nlohmann::ordered_json to_json(const std::string& prompt, const Reply& reply) {
@@ -160,7 +197,8 @@ WAVLLM_COMMAND(chat, {"chat", "talk with a language model in text: one prompt, o
                               "name in presets/sources.json, GGUF file or Hugging Face folder (" + o->model + ")");
                           app.add_option("--prompt", o->prompt, "one message; without it, one a line from stdin");
                           app.add_option("--system", o->system, "what stands before the conversation");
-                          app.add_option("--max-tokens", o->max_tokens, "of a reply (256)");
+                          add_decode_flags(app, o->decode, false);
+                          app.add_option("--max-tokens,--max-new-tokens", o->max_tokens, "of a reply (256)");
                           app.add_option("--context", o->context, "tokens of the whole conversation (2048)");
                           app.add_option("--panels", o->panels,
                                          "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "data/progress.h"
+#include "models/preset/compat.h"
 #include "models/wavllm/system.h"
 #include "train/trainer.h"
 #include "wavllm/command.h"
@@ -14,7 +15,7 @@ namespace wavllm {
 namespace {
 
 struct Options {
-    std::string preset = "small-digits", out;
+    std::string preset = "small-digits", out, compat;
     std::vector<std::string> set;
     bool resume = false, plain = false, no_cache = false;
 };
@@ -28,7 +29,13 @@ int train(const Options& o) {
                 throw UsageError("--set cannot change a run that is resumed; its preset stands in config.json");
             return RunFolder::open(o.out);
         }
-        Preset preset = load_preset(preset_path(o.preset, home), o.set);
+        std::vector<std::string> values;
+        if (!o.compat.empty()) {
+            for (const auto& group : {compat_model(o.compat), compat_decoding(o.compat)})
+                values.insert(values.end(), group.begin(), group.end());
+        }
+        values.insert(values.end(), o.set.begin(), o.set.end());
+        Preset preset = load_preset(preset_path(o.preset, home), values);
         if (o.plain) preset = plain_recipe(preset);
         for (const Manifests* m : {&preset.data.train, &preset.data.valid}) expect_manifests(*m, home);
         return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
@@ -37,7 +44,9 @@ int train(const Options& o) {
     const Preset& preset = run.preset();
     if (!preset.train.from.empty()) {
         Parameters parameters = system.model->parameters();
-        load_adapter(home / preset.train.from, parameters);
+        if (start_from_adapter(home / preset.train.from, parameters))
+            std::fprintf(stderr, "%s has no prompt adapter; a new one begins with r = alpha / rank\n",
+                         preset.train.from.c_str());
     }
     const auto cache = feature_cache(system, o.no_cache);
     if (preset.data.train.empty()) throw UsageError("train: the preset names no data.train; --set data.train=FILE");
@@ -62,6 +71,9 @@ WAVLLM_COMMAND(train,
                     auto o = std::make_shared<Options>();
                     app.add_option("--preset", o->preset, "name in presets/, or a JSON file")->capture_default_str();
                     app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
+                    app.add_option("--compat", o->compat,
+                                   "released: the values in which the released code differs from the paper (inspect "
+                                   "RUN/config.json); --set goes over them");
                     app.add_option("--out", o->out, "folder of the run (default: runs/NAME-OF-PRESET)");
                     app.add_flag("--plain", o->plain,
                                  "the paper's recipe alone: one stage of cross-entropy, no CTC, masks or output norm");

@@ -35,8 +35,10 @@ Tensor Llama::embed(const Tensor& ids) const {
 
 Tensor Llama::forward(const Tensor& x, const LlamaPass& pass) const {
     Tensor h = x;
+    LlamaPass own = pass;
+    if (own.run.scale.r.defined()) own.run.scale.borders = pass.borders;  // one row of r a sequence
     for (int64_t i = 0; i < config_.layers; ++i) {
-        const auto run = [this, i, pass](const Tensor& in) { return block(i, in, pass); };
+        const auto run = [this, i, own](const Tensor& in) { return block(i, in, own); };
         h = pass.checkpoint_activations ? checkpoint(run, h) : run(h);
         if (pass.observer) observe(pass.observer, fmt::format("layer{}", i), h);
     }

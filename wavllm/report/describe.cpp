@@ -32,7 +32,7 @@ std::string lengths(const Stage& s) {
 std::string sentence(const Preset& p) {
     const std::vector<Stage> stages = p.all_stages();
     bool lora = false;
-    for (const Stage& s : stages) lora = lora || s.trains != "adapter";
+    for (const Stage& s : stages) lora = lora || s.does_train("lora");
     const std::string trained = lora ? fmt::format("a trained adapter and LoRA of rank {} let", p.lora.rank)
                                      : std::string("a trained adapter lets");
     return fmt::format("A speech LLM: frozen {} hears, {} frozen {} understand it. {}: {}.", p.model.whisper, trained,
@@ -88,9 +88,10 @@ Json stages(const Preset& p) {
                         {"ctc_weight", s.ctc_weight},
                         {"lengths", lengths(s)},
                         {"rates",
-                         {{"adapter", s.trains != "lora" ? s.adapter_rate : 0},
-                          {"lora", s.trains != "adapter" ? s.lora_rate : 0},
-                          {"ctc", s.ctc_weight > 0 ? s.adapter_rate : 0}}}});
+                         {{"adapter", s.does_train("adapter") ? s.adapter_rate : 0},
+                          {"lora", s.does_train("lora") ? s.lora_rate : 0},
+                          {"ctc", s.ctc_weight > 0 ? s.adapter_rate : 0},
+                          {"prompt", s.does_train("prompt") ? s.prompt_rate : 0}}}});
         begin += s.steps;
     }
     return list;

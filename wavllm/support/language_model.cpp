@@ -10,14 +10,15 @@ namespace {
 
 std::unique_ptr<Tokenizer> tokenizer_of(const Checkpoint& checkpoint) {
     if (checkpoint.format() == "gguf") return tokenizer_from_gguf(checkpoint);
-    return read_tokenizer_json(tokenizer_beside(checkpoint.path()));
+    return open_tokenizer_beside(checkpoint.path());
 }
 
 }  // namespace
 
-LanguageModel load_language_model(const std::string& name_or_path, DType panels) {
+LanguageModel load_language_model(const std::string& name_or_path, DType panels, double norm_eps) {
     const auto checkpoint = open_checkpoint(find_model(name_or_path).model());
-    const LlamaConfig config = llama_config(*checkpoint);
+    LlamaConfig config = llama_config(*checkpoint);
+    if (norm_eps > 0) config.norm_eps = static_cast<float>(norm_eps);
     LanguageModel result;
     result.tokenizer = tokenizer_of(*checkpoint);
     const Weights weights(*checkpoint);

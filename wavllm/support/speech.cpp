@@ -27,7 +27,7 @@ System load_system(const Preset& preset) {
     const auto whisper = open_checkpoint(find_model(preset.model.whisper).model());
     auto encoder =
         std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper), panels));
-    LanguageModel llm = load_language_model(preset.model.llm, panels);
+    LanguageModel llm = load_language_model(preset.model.llm, panels, preset.model.norm_eps);
     return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
                         std::move(llm.tokenizer));
 }

@@ -17,5 +17,7 @@ void expect_tiny(Comparison& comparison, const std::filesystem::path& folder, co
 Tensor ids_tensor(const std::vector<int64_t>& ids);
 Tensor ids_tensor(const std::vector<int32_t>& ids);
 Tensor text_tensor(const std::string& text);
+/// Several texts' ids end to end, a -1 behind each.
+Tensor beams_tensor(const std::vector<std::vector<int64_t>>& texts);
 
 }  // namespace wavllm::verify

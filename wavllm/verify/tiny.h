@@ -21,8 +21,9 @@ public:
     const Checkpoint& checkpoint() const {
         return *checkpoint_;
     }
-    /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched.
-    Wavllm fresh() const;
+    /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched. Stage 2 has the
+    /// prompt adapter, as released.
+    Wavllm fresh(int stage = 1) const;
     /// The Whisper branch's adapter alone: a clip of several chunks is adapted chunk by chunk, then joined over time.
     SpeechAdapter semantic_adapter() const;
 
@@ -30,13 +31,14 @@ private:
     std::unique_ptr<Checkpoint> checkpoint_;
     BridgeConfig bridge_;
     LoraConfig lora_;
+    PromptAdapterConfig prompt_adapter_;
     std::shared_ptr<const Llama> llama_;
 };
 
 struct Sample {
     std::string name;  ///< "a", "b", "long"
     size_t row;        ///< in tokens.json
-    PromptIds ids;     ///< as in tokens.json
+    PromptIds ids;     ///< as in tokens.json, with what the prompt adapter reads
     int64_t speech_rows;
     int64_t chunks, kept_frames;
 
@@ -79,7 +81,8 @@ void check_tokens(Tiny& t);
 void check_whisper(Tiny& t);
 void check_bridge(Tiny& t);
 void check_llama(Tiny& t);
-void check_stage1(Tiny& t);
+void check_prompt_adapter(Tiny& t);
+void check_stages(Tiny& t);
 void check_training(Tiny& t);
 void check_decoding(Tiny& t);
 

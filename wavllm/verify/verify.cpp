@@ -17,9 +17,10 @@ struct TinyFamily {
     void (*check)(Tiny&);
 };
 // In this order: a later one goes on from what an earlier one computed.
-constexpr TinyFamily kTiny[] = {{"tables", check_tables},     {"tokens", check_tokens},    {"whisper", check_whisper},
-                                {"bridge", check_bridge},     {"llama", check_llama},      {"stage 1", check_stage1},
-                                {"training", check_training}, {"decoding", check_decoding}};
+constexpr TinyFamily kTiny[] = {
+    {"tables", check_tables}, {"tokens", check_tokens},     {"whisper", check_whisper},
+    {"bridge", check_bridge}, {"llama", check_llama},       {"prompt adapter", check_prompt_adapter},
+    {"stages", check_stages}, {"training", check_training}, {"decoding", check_decoding}};
 
 struct RealFamily {
     const char* name;
