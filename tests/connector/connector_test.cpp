@@ -115,20 +115,22 @@ Heard hear(const SpeechBridge& bridge, bool acoustic, const std::vector<int64_t>
             clips.push_back(noise(n.back(), 24, i));
             hidden.push_back(noise(3 * n2.back(), 12, 100 + i).reshape({3, n2.back(), 12}));
         }
-        const auto end_to_end = [&](const std::vector<Tensor>& parts, int dim) {
-            Shape shape = parts[0].shape();
-            shape[dim] = 0;
-            for (const Tensor& t : parts) shape[dim] += t.dim(dim);
-            Tensor all = Tensor::empty(shape);
-            int64_t at = 0;
-            for (const Tensor& t : parts) {
-                all.slice(dim, at, at + t.dim(dim)).assign(t);
-                at += t.dim(dim);
-            }
-            return all.to(model_device());
+        // [T, C] clips, or [layers, T, C] hidden states, end to end along T
+        const auto end_to_end = [&](const std::vector<Tensor>& parts, int64_t layers) {
+            const int64_t channels = parts[0].shape().last();
+            std::vector<float> all;
+            for (int64_t layer = 0; layer < layers; ++layer)
+                for (const Tensor& t : parts) {
+                    const int64_t each_layer = t.numel() / layers;
+                    all.insert(all.end(), t.data<float>() + layer * each_layer,
+                               t.data<float>() + (layer + 1) * each_layer);
+                }
+            const int64_t rows = std::ssize(all) / layers / channels;
+            return Tensor::from(all, layers == 1 ? Shape{rows, channels} : Shape{layers, rows, channels})
+                .to(model_device());
         };
         Tensor borders = borders_of_lengths(n);
-        const Tensor y = bridge.forward(end_to_end(clips, 0), borders, acoustic ? end_to_end(hidden, 1) : Tensor(),
+        const Tensor y = bridge.forward(end_to_end(clips, 1), borders, acoustic ? end_to_end(hidden, 3) : Tensor(),
                                         acoustic ? borders_of_lengths(n2) : Tensor());
         const auto b = kernels::borders_of("test", borders, y.dim(0));
         const Tensor on_cpu = y.detach().to(Device::cpu);
