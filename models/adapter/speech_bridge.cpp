@@ -27,6 +27,14 @@ const char* projection_name(const BridgeConfig& c) {
     return joined_width(c) == c.llm_dim ? nullptr : "audio_proj";
 }
 
+/// Borders of chunks to those of clips.
+Tensor by_clip(const Tensor& borders, const Tensor& clips) {
+    const auto first = kernels::borders_of("speech_bridge", clips, borders.numel() - 1);
+    Tensor result = Tensor::empty(clips.shape(), DType::i64);
+    for (size_t i = 0; i < first.size(); ++i) result.mutable_data<int64_t>()[i] = borders.data<int64_t>()[first[i]];
+    return result;
+}
+
 }  // namespace
 
 SpeechBridge::SpeechBridge(const BridgeConfig& config, uint64_t seed)
@@ -72,6 +80,9 @@ Tensor SpeechBridge::join(const Tensor& semantic, Tensor& borders, const Tensor&
                           const Tensor& acoustic_borders) const {
     const auto a = kernels::borders_of("speech_bridge", borders, semantic.dim(0));
     const auto b = kernels::borders_of("speech_bridge", acoustic_borders, acoustic.dim(0));
+    if (a.size() != b.size())
+        throw ShapeError("speech_bridge: {} sequences of Whisper, but {} of WavLM; are a clip's chunks one sequence?",
+                         a.size() - 1, b.size() - 1);
     Tensor joined = Tensor::empty(borders.shape(), DType::i64);
     int64_t* out = joined.mutable_data<int64_t>();
     out[0] = 0;
@@ -88,13 +99,14 @@ Tensor SpeechBridge::join(const Tensor& semantic, Tensor& borders, const Tensor&
 }
 
 Tensor SpeechBridge::forward(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,
-                             const Tensor& acoustic_borders, const Observer* observer) const {
+                             const Tensor& acoustic_borders, const Observer* observer, const Tensor& clips) const {
     const auto within = [&](const char* branch) {
         return Observer([=](const std::string& name, const Tensor& value) { (*observer)(branch + name, value); });
     };
     const Observer whisper = observer ? within("whisper.") : Observer(),
                    wavlm = observer ? within("wavlm.") : Observer();
     Tensor x = semantic_.forward(semantic, borders, observer ? &whisper : nullptr);
+    if (clips.defined()) borders = by_clip(borders, clips);
     if (acoustic_) {
         if (!acoustic.defined())
             throw ShapeError("speech_bridge: this model has a WavLM branch, but no hidden states were given");

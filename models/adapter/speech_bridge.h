@@ -28,8 +28,11 @@ public:
     /// semantic: [T, C] encoder features, sequences end to end; acoustic: [layers, T2, C2] hidden states of WavLM with
     /// their own borders, or undefined. Both branches are cut to the shorter, joined [semantic; acoustic] and
     /// projected. Returns [T'', llm_dim] and sets `borders`.
+    /// clips: i64 [clips + 1] in sequences of `semantic`, where Whisper heard a clip in several chunks: each is adapted
+    /// alone, then those of a clip are one sequence, beside what WavLM made of the whole clip. Undefined: one each.
     Tensor forward(const Tensor& semantic, Tensor& borders, const Tensor& acoustic = {},
-                   const Tensor& acoustic_borders = {}, const Observer* observer = nullptr) const;
+                   const Tensor& acoustic_borders = {}, const Observer* observer = nullptr,
+                   const Tensor& clips = {}) const;
     Parameters parameters() const;
 
 private:

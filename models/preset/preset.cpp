@@ -17,6 +17,7 @@ template <class Visit>
 void each_value(Preset& p, Visit&& visit) {
     visit("name", &p.name);
     visit("model.whisper", &p.model.whisper);
+    visit("model.wavlm", &p.model.wavlm);
     visit("model.llm", &p.model.llm);
     visit("model.chat_template", &p.model.chat_template);
     visit("model.random_weights", &p.model.random_weights);
@@ -25,6 +26,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.frozen_dtype", &p.model.frozen_dtype);
     visit("model.norm_eps", &p.model.norm_eps);
     visit("adapter.mid", &p.adapter.mid);
+    visit("adapter.acoustic_mid", &p.adapter.acoustic_mid);
     visit("adapter.dim", &p.adapter.dim);
     visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
@@ -184,6 +186,8 @@ void check(const Preset& p, const std::string& source) {
     constexpr int64_t kLargest = 1 << 20;
     expect(p.adapter.mid > 0 && p.adapter.mid % 2 == 0 && p.adapter.mid < kLargest,
            "adapter.mid must be positive and even");
+    expect(p.adapter.acoustic_mid > 0 && p.adapter.acoustic_mid % 2 == 0 && p.adapter.acoustic_mid < kLargest,
+           "adapter.acoustic_mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
     expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
