@@ -217,7 +217,7 @@ std::vector<SpeechBatch> Trainer::batches(int64_t step, StepResult& totals) {
         }
         const std::string& set = train_[drawn.set].name;
         if (totals.set.find(set) == std::string::npos) totals.set += (totals.set.empty() ? "" : "+") + set;
-        SpeechBatch batch = make_batch(clips, true);
+        SpeechBatch batch = make_batch(clips, true, model_.bridge());
         if (batch.features.defined())
             mask_features(batch.features, kernels::make_borders(rows), keys, mask_config(stage), seed,
                           static_cast<uint32_t>(step));

@@ -32,6 +32,14 @@ void each_value(Preset& p, Visit&& visit) {
     visit("adapter.bottleneck", &p.adapter.bottleneck);
     visit("adapter.out", &p.adapter.out);
     visit("adapter.output_norm", &p.adapter.output_norm);
+    visit("connector.kind", &p.connector.kind);
+    visit("connector.window", &p.connector.window);
+    visit("connector.queries", &p.connector.queries);
+    visit("connector.dim", &p.connector.dim);
+    visit("connector.heads", &p.connector.heads);
+    visit("connector.ffn", &p.connector.ffn);
+    visit("connector.layers", &p.connector.layers);
+    visit("connector.pool", &p.connector.pool);
     visit("lora.rank", &p.lora.rank);
     visit("lora.alpha", &p.lora.alpha);
     visit("lora.dropout", &p.lora.dropout);
@@ -44,6 +52,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("decode.seed", &p.decode.seed);
     visit("decode.beams", &p.decode.beams);
     visit("decode.length_penalty", &p.decode.length_penalty);
+    visit("decode.lora_scale", &p.decode.lora_scale);
     visit("decode.begin_with_bos", &p.decode.begin_with_bos);
     visit("decode.count_prompt", &p.decode.count_prompt);
     visit("data.train", &p.data.train);
@@ -193,6 +202,26 @@ void check(const Preset& p, const std::string& source) {
     expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
     expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
            "adapter.taps must be odd, from 1 to 63");
+    one_of(source, "connector.kind", p.connector.kind, {"wavllm", "qformer", "pooled"});
+    const auto& c = p.connector;
+    for (const auto& [name, value] : {std::pair{"window", c.window},
+                                      {"queries", c.queries},
+                                      {"dim", c.dim},
+                                      {"heads", c.heads},
+                                      {"ffn", c.ffn},
+                                      {"layers", c.layers},
+                                      {"pool", c.pool}})
+        if (value < 1 || value >= kLargest)
+            throw UsageError("{}: connector.{} must be from 1 to {}, but is {}", source, name, kLargest - 1, value);
+    if (c.dim % c.heads != 0)
+        throw UsageError("{}: connector.heads={} does not divide connector.dim={}", source, c.heads, c.dim);
+    expect(c.kind != "pooled" || p.model.wavlm.empty(),
+           "connector.kind=pooled hears Whisper alone; leave model.wavlm empty, or choose connector.kind wavllm or "
+           "qformer");
+    expect(
+        c.kind == "wavllm" || !p.has_ctc(),
+        "the CTC head (ctc_weight of a stage) is for connector.kind=wavllm: another connector's rows are not laid out "
+        "for it");
     expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");
     expect(p.lora.dropout >= 0 && p.lora.dropout < 1, "lora.dropout must be at least 0 and below 1");
     lora_targets(p.lora.targets);
@@ -201,6 +230,7 @@ void check(const Preset& p, const std::string& source) {
            "prompt_adapter.hidden and clamp must not be negative");
     expect(p.decode.temperature >= 0 && p.decode.top_k >= 0 && p.decode.top_p > 0 && p.decode.top_p <= 1,
            "decode.temperature and top_k must not be negative, top_p in (0, 1]");
+    expect(p.decode.lora_scale >= 0, "decode.lora_scale must not be negative");
     expect(p.decode.beams > 0 && p.decode.beams < 1024 && p.decode.seed >= 0,
            "decode.beams must be positive, decode.seed not negative");
     expect(p.decode.beams == 1 || p.decode.temperature == 0,

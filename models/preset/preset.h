@@ -81,6 +81,19 @@ struct Preset {
         bool output_norm = true;  ///< RMS norm of the result to the RMS of the LLM's embeddings; the paper has none
     } adapter;
 
+    /// What stands between encoder and LLM: the modality adapter above, or that of a system which the paper compares
+    /// itself with (models/connector); it is trained and saved as the adapter is.
+    struct {
+        std::string kind = "wavllm";  ///< wavllm, qformer (SALMONN) or pooled (Qwen-Audio)
+        int64_t window = 17;          ///< qformer: encoder frames (20 ms) that one window of queries reads
+        int64_t queries = 1;          ///< of a window, and so its tokens
+        int64_t dim = 768;            ///< of the Q-Former; with heads, ffn and layers BERT base's sizes
+        int64_t heads = 12;
+        int64_t ffn = 3072;
+        int64_t layers = 2;
+        int64_t pool = 2;  ///< pooled: encoder frames averaged to one token
+    } connector;
+
     struct {
         int64_t rank = 16;
         double alpha = 32;
@@ -106,6 +119,7 @@ struct Preset {
         int64_t beams = 1;            ///< above 1: beam search, without temperature
         double length_penalty = 1;    ///< of beam search: log p / tokens^length_penalty
         bool begin_with_bos = false;  ///< BOS instead of the first token behind the speech, which training does not do
+        double lora_scale = 1;        ///< LoRA's strength as a multiple of the trained one ("activation tuning")
         bool count_prompt = false;    ///< data.max_new_tokens counts the tokens behind the speech, too, but the first
     } decode;
 

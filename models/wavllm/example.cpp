@@ -21,11 +21,8 @@ Shape SpeechExample::acoustic_shape() const {
     return acoustic.defined() ? acoustic.shape() : Shape{0, 0, 0};
 }
 
-int64_t SpeechExample::speech_rows() const {
-    int64_t rows = 0;
-    for (const int64_t n : chunk_rows) rows += SpeechAdapter::frames(n);
-    const Shape heard = acoustic_shape();
-    return heard[0] > 0 ? std::min(rows, SpeechAdapter::frames(heard[1])) : rows;
+int64_t SpeechExample::speech_rows(const SpeechBridge& bridge) const {
+    return bridge.rows(chunk_rows, acoustic_shape()[1]);
 }
 
 void SpeechExample::copy_features(float* to, float* acoustic_to, int64_t layer_stride) const {
@@ -65,7 +62,7 @@ std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> exa
     return result;
 }
 
-SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets) {
+SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets, const SpeechBridge& bridge) {
     PurposeScope scope(Purpose::data);
     std::vector<PromptIds> ids;
     std::vector<int64_t> rows, speech_rows, keys;
@@ -75,7 +72,7 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
     for (const SpeechExample* e : examples) {
         ids.push_back(e->ids);
         if (!with_targets) ids.back().target.clear();
-        speech_rows.push_back(e->speech_rows());
+        speech_rows.push_back(e->speech_rows(bridge));
         rows.insert(rows.end(), e->chunk_rows.begin(), e->chunk_rows.end());
         keys.push_back(e->key);
         total += e->feature_rows();

@@ -41,6 +41,19 @@ BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEnco
         config.acoustic_layers = wavlm->config().layers + 1;
     }
     config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
+    const auto& c = p.connector;
+    if (c.kind == "qformer")
+        config.qformer = QFormerConfig{.in = encoder_dim,
+                                       .acoustic_in = wavlm != nullptr ? wavlm->config().dim : 0,
+                                       .window = c.window,
+                                       .queries = c.queries,
+                                       .dim = c.dim,
+                                       .heads = c.heads,
+                                       .ffn = c.ffn,
+                                       .layers = c.layers,
+                                       .out = config.llm_dim};
+    else if (c.kind == "pooled")
+        config.pooled = PooledConfig{.in = encoder_dim, .frames = c.pool, .out = config.llm_dim};
     return config;
 }
 

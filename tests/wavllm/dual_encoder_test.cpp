@@ -88,7 +88,7 @@ std::vector<SpeechExample> mixed_examples(const System& s) {
 /// What the model makes of each example of a batch, as bytes: rows of speech, r, losses.
 std::vector<std::string> results(const Wavllm& model, std::span<const SpeechExample* const> part) {
     const NoGrad no_grad;
-    const SpeechBatch batch = make_batch(part, true);
+    const SpeechBatch batch = make_batch(part, true, model.bridge());
     Tensor borders;
     const Tensor speech = model.speech(batch, borders), r = model.lora_run(batch.plan).scale.r;
     const Tensor losses = model.loss(batch, {}).row_losses;
@@ -104,6 +104,20 @@ std::vector<std::string> results(const Wavllm& model, std::span<const SpeechExam
     }
     CHECK(at == speech.dim(0));
     return found;
+}
+
+void expect_gradients(const System& s, std::span<const SpeechExample> examples) {
+    const auto all = pointers_to(examples);
+    backward(s.model->loss(make_batch(all, true, s.model->bridge()), {}).loss);
+    for (const Parameter& p : s.model->parameters()) {
+        CAPTURE(p.name);
+        REQUIRE(grad(p.tensor).defined());
+        double sum = 0;
+        for (const double g : grad(p.tensor).values()) sum += std::abs(g);
+        if (p.zero_updates != Parameter::kAlways) CHECK(sum > 0);
+        zero_grad(p.tensor);
+    }
+    clear_tape();
 }
 
 std::string acoustic_of(const SpeechExample& e) {
@@ -166,18 +180,36 @@ TEST_CASE(
 
 TEST_CASE("both encoders: every parameter gets a gradient") {
     const System s = dual_system(dual_preset("tight"));
-    const auto examples = mixed_examples(s);
-    const SpeechBatch batch = make_batch(pointers(examples), true);
-    backward(s.model->loss(batch, {}).loss);
-    for (const Parameter& p : s.model->parameters()) {
-        CAPTURE(p.name);
-        REQUIRE(grad(p.tensor).defined());
-        double sum = 0;
-        for (const double g : grad(p.tensor).values()) sum += std::abs(g);
-        if (p.zero_updates != Parameter::kAlways) CHECK(sum > 0);
-        zero_grad(p.tensor);
+    expect_gradients(s, mixed_examples(s));
+}
+
+TEST_CASE(
+    "connectors of other systems, on Whisper and on both encoders: one by one as in a batch, and every gradient") {
+    struct Kind {
+        std::string name;
+        bool both;
+        int64_t rows;  // of 520000 samples: 1500 and 125 frames of Whisper, 1624 of WavLM
+    };
+    for (const Kind& kind : {Kind{"qformer", true, 2 * 96}, {"qformer", false, 2 * (88 + 7)}, {"pooled", false, 813}}) {
+        CAPTURE(kind.name);
+        CAPTURE(kind.both);
+        Preset p = dual_preset("tight");
+        if (!kind.both) p.model.wavlm.clear();
+        p.connector.kind = kind.name;
+        p.connector.queries = 2;
+        p.connector.dim = 12;
+        p.connector.heads = 3;
+        p.connector.ffn = 16;
+        const System s = dual_system(p);
+        const auto examples = mixed_examples(s);
+        CHECK(examples[1].speech_rows(s.model->bridge()) == kind.rows);
+        CHECK(examples[2].speech_rows(s.model->bridge()) == 0);
+        const auto all = pointers(examples);
+        const std::vector<std::string> together = results(*s.model, all);
+        for (size_t i = 0; i < all.size(); ++i)
+            CHECK(results(*s.model, std::span(all).subspan(i, 1)) == std::vector{together[i]});
+        expect_gradients(s, examples);
     }
-    clear_tape();
 }
 
 TEST_CASE("without WavLM by its preset value alone; a WavLM that the preset does not name is refused") {
