@@ -26,7 +26,8 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
     if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, DType::f32, device);
     borders = batch.feature_borders;
     const Tensor acoustic = batch.acoustic.defined() ? batch.acoustic.to(device) : Tensor();
-    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer);
+    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer,
+                           batch.clip_borders);
 }
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
