@@ -170,7 +170,7 @@ Preset adapter_preset(const fs::path& file) {
     const auto checkpoint = open_checkpoint(file);
     const nlohmann::json& m = checkpoint->metadata();
     const auto meta = m.find("__metadata__");
-    if (meta == m.end() || !meta->contains("preset"))
+    if (meta == m.end() || !meta->contains("preset") || !(*meta)["preset"].is_string())
         throw FileError("{}: no preset in its metadata; is it an adapter that `wavllm train` wrote?", file.string());
     return parse_preset(parse_json((*meta)["preset"].get<std::string>(), file.string()), file.string());
 }

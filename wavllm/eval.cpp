@@ -18,7 +18,7 @@ namespace wavllm {
 namespace {
 
 struct Options {
-    std::string run, adapter, manifest, out, head = "llm";
+    std::string run, adapter, manifest, out, head = "llm", frozen = "auto";
     int64_t batch = 16;
     DecodeFlags decode;
     double ctc_weight = 0.4;
@@ -48,7 +48,7 @@ int eval(const Options& o) {
     const std::filesystem::path home = home_folder();
     const std::filesystem::path file =
         o.adapter.empty() ? RunFolder::open(o.run).adapter_file() : std::filesystem::path(o.adapter);
-    const System system = load_adapter_system(file);
+    const System system = load_adapter_system(file, o.frozen);
     if (o.manifest.empty() && system.preset.data.test.empty())
         throw UsageError("eval: the adapter's preset names no test set; give --manifest FILE");
     const std::filesystem::path manifest =
@@ -99,6 +99,7 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                               ->check(CLI::Range(0.0, 1.0))
                               ->capture_default_str();
                           add_decode_flags(app, o->decode, true);
+                          add_frozen(app, o->frozen);
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
                           add_no_cache(app, o->no_cache);

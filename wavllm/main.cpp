@@ -92,9 +92,10 @@ void add_no_cache(CLI::App& app, bool& no_cache) {
 
 void add_frozen(CLI::App& app, std::string& dtype) {
     const auto names = frozen_dtype_names();
-    app.add_option(
-           "--frozen,--panels", dtype,
-           "frozen weights: f32, bf16, int8, q8_0, q4_1 (or q4), q4_0, or bf16 where the CPU multiplies it (auto)")
+    app.add_option("--frozen,--panels", dtype,
+                   "frozen weights: f32, bf16, int8, q8_0, q4_1 (or q4), q4_0; auto: those of the adapter's preset, "
+                   "otherwise bf16 "
+                   "where the CPU multiplies it")
         ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())));
 }
 

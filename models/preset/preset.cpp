@@ -333,11 +333,15 @@ Preset parse_preset(const nlohmann::ordered_json& json, const std::string& sourc
     values.erase("stages");
     assign_object(table, "", values, source);
     std::vector<std::string> for_stages;
+    nlohmann::ordered_json stages = json.value("stages", nlohmann::ordered_json::array());
     for (const std::string& text : overrides) {
         if (text.find('=') == std::string::npos) throw UsageError("--set {}: expected NAME=VALUE", text);
         text.starts_with("stages.") ? for_stages.push_back(text) : override_value(table, text);
+        if (text.starts_with("data.train=") && stages.is_array())
+            for (auto& stage : stages)
+                if (stage.is_object()) stage.erase("shares");
     }
-    read_stages(p, json.value("stages", nlohmann::ordered_json::array()), source, for_stages);
+    read_stages(p, stages, source, for_stages);
     check(p, source);
     return p;
 }

@@ -191,6 +191,7 @@ Preset plain_recipe(const Preset& preset);
 Preset with_overrides(const Preset& preset, std::span<const std::string> overrides);
 
 /// Reads a preset file and applies overrides of the form "lora.rank=16". Values that are absent keep their defaults.
+/// "data.train=..." names other sets: the file's shares of them no longer hold (all alike, unless overridden too).
 /// Throws UsageError for an unknown name (with the nearest known one), a wrong type, or a value out of range.
 Preset load_preset(const std::filesystem::path& path, std::span<const std::string> overrides = {});
 /// The same from JSON that is already read; `source` names it in errors.

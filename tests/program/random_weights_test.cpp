@@ -84,6 +84,17 @@ TEST_CASE(
     ProgramResult r = run_program({"transcribe", "--adapter", adapter, "--max-tokens", "4",
                                    std::string(WAVLLM_SOURCE_DIR) + "/samples/digits/0_george_0.flac"});
     CHECK_MESSAGE(r.code == 0, r.err);
+    // --frozen: the adapter on other weights than its preset's, which take a third of the bytes
+    const auto weights_with = [&](const char* frozen) {
+        r = run_program({"eval", "--adapter", adapter, "--manifest",
+                         std::string(WAVLLM_SOURCE_DIR) + "/samples/half_minute.tsv", "--no-cache", "--frozen", frozen,
+                         "--memory"});
+        REQUIRE_MESSAGE(r.code == 0, r.err);
+        const size_t at = r.err.find("\nweights");
+        REQUIRE(at != std::string::npos);
+        return std::stod(r.err.substr(at + 1 + 25));  // the peak, in MB, behind what is there now
+    };
+    CHECK(weights_with("q8_0") < 0.6 * weights_with("f32"));
     // an adapter of both encoders has no place in a model of one
     r = run_program({"train", "--preset", "micro", "--steps", "3", "--out", folder / "other", "--set", "train.seed=7",
                      "--set", "model.wavlm=", "--set", "train.from=" + adapter});

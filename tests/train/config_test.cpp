@@ -66,6 +66,12 @@ TEST_CASE("stages: what they do not say they take from train and data; overrides
     CHECK(p.has_ctc());
     CHECK(parse_preset(nlohmann::json::parse(p.to_json().dump()), "again").to_json() == p.to_json());
 
+    // sets of one's own: the file's shares speak of others
+    const Preset own = parse_preset(json, "x.json", std::vector<std::string>{"data.train=own.tsv"});
+    REQUIRE(own.data.train.size() == 1);
+    CHECK(own.data.train.front().second == "own.tsv");
+    CHECK(own.stages[1].shares.empty());
+
     const Preset plain = plain_recipe(p);
     REQUIRE(plain.stages.size() == 1);
     CHECK(plain.total_steps() == 47);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "autograd/tape.h"
+#include "tensor/atomic_file.h"
 #include "tensor/thread_pool.h"
 #include "tests/support/small_disk.h"
 #include "tests/support/temp_folder.h"
@@ -175,6 +176,16 @@ TEST_CASE("a checkpoint of another model is an error that names the tensor") {
     CHECK_THROWS_WITH_AS(load_adapter(temp.path() / "run/adapter.safetensors", other),
                          doctest::Contains("audio_encoder.projector.bias"), FileError);
     CHECK(adapter_preset(temp.path() / "run/adapter.safetensors").name == "tiny");
+}
+
+TEST_CASE("an adapter whose preset is no text is refused") {
+    const TempFolder temp;
+    const std::string header =
+        R"({"__metadata__": {"preset": 3}, "x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})";
+    std::string bytes(8, '\0');
+    bytes[0] = static_cast<char>(header.size());
+    write_file_atomically(temp.path() / "x.safetensors", bytes + header + std::string(4, '\0'));
+    CHECK_THROWS_WITH_AS(adapter_preset(temp.path() / "x.safetensors"), doctest::Contains("no preset"), FileError);
 }
 
 TEST_CASE("an adapter knows its base: on another one it is refused, and both are named") {

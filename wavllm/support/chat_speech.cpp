@@ -13,7 +13,7 @@ namespace {
 class SpeechPartner final : public ChatPartner {
 public:
     explicit SpeechPartner(const ChatOptions& o)
-        : system_(load_adapter_system(o.adapter.empty() ? shipped_adapter().string() : o.adapter)),
+        : system_(load_adapter_system(o.adapter.empty() ? shipped_adapter().string() : o.adapter, o.panels)),
           conversation_(*system_.model, *system_.tokenizer, o.context),
           options_(answer_options(with_overrides(system_.preset, o.decode.overrides()))) {
         options_.max_new_tokens = o.max_tokens;

@@ -161,11 +161,12 @@ ReleasedHeads heads_beside(const std::filesystem::path& file) {
 
 }  // namespace
 
-System load_adapter_system(const std::filesystem::path& adapter) {
+System load_adapter_system(const std::filesystem::path& adapter, const std::string& frozen) {
     if (const auto checkpoint = open_checkpoint(adapter); is_released(*checkpoint))
         return load_released_system(*checkpoint, open_tokenizer_beside(adapter), heads_beside(adapter),
-                                    frozen_dtype("auto"));
-    const Preset preset = adapter_preset(adapter);
+                                    frozen_dtype(frozen));
+    Preset preset = adapter_preset(adapter);
+    if (frozen != "auto") preset.model.frozen_dtype = frozen;
     check_adapter_base(adapter, base_models(preset));
     System system = load_system(preset);
     Parameters parameters = system.model->parameters();

@@ -32,7 +32,8 @@ TrainReport train_run(System& system, std::span<const ExampleSet> train, std::sp
 /// The system an adapter file belongs to, with its parameters loaded; or the whole system of a released checkpoint
 /// (final.pt, or a safetensors file of that layout), with the tokenizer.model beside it. Numbers of attention heads that
 /// are not the published models' stand in a config.json there: {"whisper_heads": 4, "llm_heads": 3}.
-System load_adapter_system(const std::filesystem::path& adapter);
+/// frozen: of the frozen weights (frozen_dtype); "auto": what the adapter's preset names.
+System load_adapter_system(const std::filesystem::path& adapter, const std::string& frozen = "auto");
 /// "39 of 40 exactly right (97.5 %), WER ..., CER ..." on one line.
 std::string summary(const Evaluation& evaluation);
 /// "speech: loss ..., ..." for each set, with the CTC head's answers where there are any.

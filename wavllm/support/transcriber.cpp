@@ -49,7 +49,7 @@ private:
 class AdapterTranscriber final : public Transcriber {
 public:
     AdapterTranscriber(const TranscriberOptions& o, const std::filesystem::path& file)
-        : system_(load_adapter_system(file)),
+        : system_(load_adapter_system(file, o.panels)),
           file_(file.string()),
           prompt_(o.prompt.empty() ? system_.preset.data.prompt : o.prompt),
           head_(o.head) {

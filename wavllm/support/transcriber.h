@@ -20,7 +20,7 @@ struct TranscriberOptions {
     std::string head;     ///< of the adapter: llm, ctc, joint; empty: joint if it has a CTC head and prompt is empty
     std::string prompt;   ///< instruction for the adapter; empty: the one it was trained with
     std::string language = "en";  ///< Whisper's code
-    std::string panels = "auto";  ///< of Whisper
+    std::string panels = "auto";  ///< of frozen weights
     int64_t batch = 8;            ///< chunks that Whisper decodes together
     int64_t max_tokens = 224;     ///< of a chunk
     DecodeFlags decode{};         ///< of the adapter
