@@ -25,6 +25,23 @@ static __device__ __forceinline__ void copy_blocks(const Lines& f, const uint8_t
     constexpr int kLineBytes = Width / 32 * kBlockBytes<Blocks>;
     const int64_t stride = f.stride / 32 * kBlockBytes<Blocks>, begin = o.column / 32 * kBlockBytes<Blocks>;
     const int64_t end = (o.columns + 31) / 32 * kBlockBytes<Blocks>;
+    if constexpr (Width >= 256) {  // few rows: the weight's bytes are all that counts
+        static_assert(kLineBytes % 16 == 0 && kLineBytes / 16 <= 32);
+        if ((reinterpret_cast<uintptr_t>(data) | static_cast<uint64_t>(stride | begin)) % 16 == 0) {
+            // q8_0's 272 bytes end within a sector of 32: as whole lines are a warp's request, each line asks once for it
+            constexpr int kPieces = kLineBytes / 16, kLanes = kLineBytes % 32 == 0 ? 32 : 32 / kPieces * kPieces;
+            const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+            if (lane >= kLanes) return;
+#pragma unroll 1
+            for (int at = warp * kLanes + lane; at < Height * kPieces; at += Threads / 32 * kLanes) {
+                const int64_t line = o.line + at / kPieces, byte = begin + at % kPieces * 16;
+                const int64_t left = line < o.lines ? end - byte : 0;
+                const int count = left >= 16 ? 16 : left > 0 ? static_cast<int>(left) : 0;
+                cp_async<16>(raw + at * 16, count > 0 ? data + line * stride + byte : data, count);
+            }
+            return;
+        }
+    }
     // q8_0's 34 bytes: words only where lines are whole words, both in the tile and in the file.
     const bool words = kLineBytes % 4 == 0 && stride % 4 == 0 && begin % 4 == 0;
     if (words) {

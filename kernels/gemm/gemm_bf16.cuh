@@ -6,6 +6,8 @@
 // LoRA update comes first: its few steps are made, multiplied by their strength, and the chain goes on from there, so that
 // one set of registers is enough and the rank-wide product never exists in memory.
 
+#include <type_traits>
+
 #include "kernels/common/dropout_mask.cuh"
 #include "kernels/gemm/block_tiles.cuh"
 
@@ -22,6 +24,10 @@ struct TensorTile {
 using LargeTile = TensorTile<128, 128, 64, 2, 4, 3>;
 using SmallTile = TensorTile<64, 64, 64, 2, 2, 3>;
 using FewRowsTile = TensorTile<16, 32, 256, 1, 2, 4>;  // decoding: all that counts is that the weight's bytes flow
+// Of a weight in blocks whose lines run across the chain 32 columns would be a block a line, 20 or 34 bytes out of two
+// sectors of 32; eight blocks are 160 or 272. Such a product has few tiles and leaves most of a GPU idle, but what comes
+// back in training has more than 16 rows.
+using FewRowsAcrossTile = TensorTile<16, 256, 64, 1, 8, 3>;
 
 template <class T, DType B>
 constexpr size_t shared_bytes() {
@@ -216,7 +222,10 @@ template <bool AAcross, bool BAcross, DType B>
 static void sized_tensor_tile(const Product& p) {
     const int64_t large = p.batch * ((p.m + 127) / 128) * ((p.n + 127) / 128);
     if constexpr (!AAcross)
-        if (p.m <= FewRowsTile::kRows) return run_tensor_tile<FewRowsTile, AAcross, BAcross, B>(p);
+        if (p.m <= FewRowsTile::kRows) {
+            using Tile = std::conditional_t<BAcross && B != DType::bf16, FewRowsAcrossTile, FewRowsTile>;
+            return run_tensor_tile<Tile, AAcross, BAcross, B>(p);
+        }
     if (large >= 64) return run_tensor_tile<LargeTile, AAcross, BAcross, B>(p);
     run_tensor_tile<SmallTile, AAcross, BAcross, B>(p);
 }

@@ -61,6 +61,8 @@ OP_CASES(linear) {
         one(in("one row").c_str(), {1, 64}, 40, {{"packed", 1}, {"bf16", 1}, {format, 1}}, false);
         one(in("few rows").c_str(), {3, 96}, 100, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
         one(in("many rows").c_str(), {2, 17, 1600}, 65, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
+        one(in("few rows, several tiles each way").c_str(), {2, 768}, 70, {{"packed", 1}, {"bf16", 1}, {format, 1}},
+            false);
         one(in("no rows").c_str(), {0, 32}, 4, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
     }
     one("bf16 weight", {5, 64}, 40, {}, false, DType::bf16);

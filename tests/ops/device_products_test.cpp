@@ -14,7 +14,7 @@ TEST_CASE("device products: weights in blocks are multiplied as if they had been
         for (const bool checked : {false, true}) {
             const SimScope scope(checked, 1);
             for (const DType dtype : {DType::q4_1, DType::q8_0})
-                for (const int64_t k : {32, 96, 192, 256}) {
+                for (const int64_t k : {32, 96, 192, 256, 896}) {
                     const std::string which(name(dtype));
                     CAPTURE(which);
                     CAPTURE(k);
