@@ -2,9 +2,12 @@
 
 #include "models/convert/convert.h"
 
+#include <map>
+
 #include "data/progress.h"
 #include "models/checkpoint/released.h"
 #include "models/convert/config_json.h"
+#include "models/convert/gguf.h"
 #include "models/convert/peft.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -21,11 +24,15 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 struct Options {
-    std::string from, to, part = "all", naming, dtype, base;
+    std::string from, to, part = "all", naming, dtype, base, tokenizer;
     int64_t heads = 0, kv_heads = 0;
     double shard_gb = 0, alpha = 0;
     bool peft = false, as_json = false;
 };
+
+bool is_gguf_name(const std::string& file) {
+    return fs::path(file).extension() == ".gguf";
+}
 
 ConvertOptions convert_options(const Options& o, const Checkpoint& from) {
     ConvertOptions result;
@@ -35,7 +42,9 @@ ConvertOptions convert_options(const Options& o, const Checkpoint& from) {
                                      {"adapter", ConvertPart::adapter}})
         if (o.part == name) result.part = part;
     if (!o.naming.empty()) result.naming = o.naming == "hf" ? LlamaNaming::hugging_face : LlamaNaming::meta;
-    for (const DType d : {DType::f64, DType::f32, DType::f16, DType::bf16})
+    if (is_gguf_name(o.to)) result.naming = LlamaNaming::gguf;
+    for (const DType d :
+         {DType::f64, DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_1, DType::q4_0, DType::int8})
         if (name(d) == o.dtype) result.dtype = d;
     result.heads = o.heads;
     if (o.heads == 0 && result.naming != LlamaNaming::as_is) result.heads = heads_of(from).first;
@@ -100,10 +109,25 @@ int from_peft(const Options& o) {
     return done(o, {{"wrote", o.to}, {"lora_tensors", tensors.size()}, {"rank", file.config.rank}});
 }
 
+/// How many tensors are of which type.
+std::string types_of(const Plan& plan) {
+    std::map<std::string_view, size_t> counts;
+    for (const PlannedTensor& t : plan.tensors) ++counts[name(t.dtype)];
+    std::string text;
+    for (const auto& [type, count] : counts) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, type);
+    return text;
+}
+
 int convert(const Options& o) {
     if (o.peft) return to_peft(o);
     if (fs::exists(fs::path(o.from) / "adapter_config.json")) return from_peft(o);
-    const auto from = open_checkpoint(find_model(o.from).model());
+    const bool gguf = is_gguf_name(o.to),
+               one_file = gguf || fs::path(o.to).extension() == ".safetensors" || is_torch_name(o.to);
+    if (one_file && o.shard_gb > 0) throw UsageError("convert: --shard-gb is for a folder, and {} is a file", o.to);
+    if (gguf && !o.naming.empty()) throw UsageError("convert: --naming {}: a GGUF file has its own", o.naming);
+    if (!gguf && !o.tokenizer.empty()) throw UsageError("convert: --tokenizer is for FILE.gguf, which holds it");
+    const fs::path source = find_model(o.from).model();
+    const auto from = gguf ? open_with_config(source) : open_checkpoint(source);
     const ConvertOptions options = convert_options(o, *from);
     const Plan plan = plan_conversion(*from, options);
     const auto tensors = streamed(*from, plan);
@@ -113,8 +137,10 @@ int convert(const Options& o) {
         bar.update(static_cast<int64_t>(written));
     };
     ordered_json facts{{"wrote", o.to}, {"tensors", tensors.size()}, {"left_out", plan.left_out.size()}};
-    if (fs::path(o.to).extension() == ".safetensors" || is_torch_name(o.to)) {
-        if (o.shard_gb > 0) throw UsageError("convert: --shard-gb is for a folder, and {} is a file", o.to);
+    if (gguf) {
+        write_gguf_file(o.to, gguf_metadata(*from, options, plan, o.tokenizer), tensors, progress);
+        facts["types"] = types_of(plan);
+    } else if (one_file) {
         write_model_file(o.to, tensors, progress);
     } else {
         const ordered_json config = config_json(*from, options);
@@ -129,15 +155,18 @@ int convert(const Options& o) {
 
 WAVLLM_COMMAND(
     convert,
-    {"convert", "from one checkpoint to another: names, dtypes, Hugging Face and PEFT folders",
+    {"convert", "from one checkpoint to another: names, dtypes, GGUF, Hugging Face and PEFT folders",
      "wavllm convert smollm2-135m-instruct-q4_1 smollm2-hf --naming hf --dtype f16", [](CLI::App& app) {
          auto o = std::make_shared<Options>();
          app.add_option("from", o->from, "file, folder or name in presets/sources.json; any that inspect reads")
              ->required();
-         app.add_option("to", o->to, "FILE.safetensors, FILE.pt (as torch.save), or a folder as Hugging Face's")
+         app.add_option(
+                "to", o->to,
+                "FILE.safetensors, FILE.pt (as torch.save), FILE.gguf (of a LLaMA), or a folder as Hugging Face's")
              ->required();
-         app.add_option("--dtype", o->dtype, "of real numbers (as stored)")
-             ->check(CLI::IsMember({"f64", "f32", "f16", "bf16"}));
+         app.add_option("--dtype", o->dtype,
+                        "of real numbers (as stored); q8_0, q4_1, q4_0, int8: of a GGUF's matrices")
+             ->check(CLI::IsMember({"f64", "f32", "f16", "bf16", "q8_0", "q4_1", "q4_0", "int8"}));
          app.add_option("--part", o->part, "of a released checkpoint (final.pt): whisper, wavlm, llama, adapter (all)")
              ->check(CLI::IsMember({"all", "whisper", "wavlm", "llama", "adapter"}));
          app.add_option("--naming", o->naming, "of a LLaMA, its rotary rows reordered: hf or meta (as it is)")
@@ -145,6 +174,9 @@ WAVLLM_COMMAND(
          app.add_option("--heads", o->heads, "of the part, where its file does not say (LLaMA-2-7B: 32)")
              ->check(CLI::PositiveNumber);
          app.add_option("--kv-heads", o->kv_heads, "likewise (as --heads)")->check(CLI::PositiveNumber);
+         app.add_option(
+             "--tokenizer", o->tokenizer,
+             "of a GGUF: tokenizer.model, tokenizer.json, another GGUF, or their folder (what lies beside the source)");
          app.add_option("--shard-gb", o->shard_gb, "largest file of a folder (one file)")->check(CLI::PositiveNumber);
          app.add_flag("--peft", o->peft,
                       "write the LoRA of an adapter as PEFT's folder; a PEFT folder is told by itself");

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "data/tokenizer/sentencepiece_model.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
@@ -15,16 +16,7 @@ constexpr uint64_t kLargestModel = 64 << 20;
 
 class SentencePieceTokenizer : public Tokenizer {
 public:
-    explicit SentencePieceTokenizer(const std::filesystem::path& path) : path_(path.string()) {
-        std::error_code failed;
-        const uint64_t size = std::filesystem::file_size(path, failed);
-        if (failed) throw FileError("cannot read {}: {}", path_, failed.message());
-        if (size == 0 || size > kLargestModel)
-            throw FileError("{}: a SentencePiece model has 1 to {} bytes, but this file has {}", path_, kLargestModel,
-                            size);
-        std::ifstream in(path, std::ios::binary);
-        std::string model(size, '\0');
-        if (!in.read(model.data(), static_cast<std::streamsize>(size))) throw FileError("cannot read {}", path_);
+    SentencePieceTokenizer(std::string path, const std::string& model) : path_(std::move(path)) {
         const auto status = processor_.LoadFromSerializedProto(model);
         if (!status.ok()) throw FileError("{}: not a SentencePiece model: {}", path_, printable(status.ToString()));
     }
@@ -91,8 +83,25 @@ private:
 
 }  // namespace
 
+std::string read_sentencepiece_file(const std::filesystem::path& path) {
+    std::error_code failed;
+    const uint64_t size = std::filesystem::file_size(path, failed);
+    if (failed) throw FileError("cannot read {}: {}", path.string(), failed.message());
+    if (size == 0 || size > kLargestModel)
+        throw FileError("{}: a SentencePiece model has 1 to {} bytes, but this file has {}", path.string(),
+                        kLargestModel, size);
+    std::ifstream in(path, std::ios::binary);
+    std::string model(size, '\0');
+    if (!in.read(model.data(), static_cast<std::streamsize>(size))) throw FileError("cannot read {}", path.string());
+    return model;
+}
+
 std::unique_ptr<Tokenizer> open_sentencepiece(const std::filesystem::path& path) {
-    return std::make_unique<SentencePieceTokenizer>(path);
+    return std::make_unique<SentencePieceTokenizer>(path.string(), read_sentencepiece_file(path));
+}
+
+std::unique_ptr<Tokenizer> make_sentencepiece(const SentencePieceModel& model) {
+    return std::make_unique<SentencePieceTokenizer>(model.source, sentencepiece_model_bytes(model));
 }
 
 }  // namespace wavllm

@@ -2,8 +2,8 @@
 // Everything is little-endian; strings are u64 length and bytes.
 
 #include <algorithm>
-#include <array>
 
+#include "models/checkpoint/gguf_format.h"
 #include "models/checkpoint/readers.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -14,28 +14,10 @@ using nlohmann::json;
 
 namespace {
 
-enum class ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64, end };
-
 constexpr int kMaxArrayDepth = 4;
 // A JSON value takes many times the bytes of a stored u8: without a limit a large file of small values fills the
 // memory.
 constexpr uint64_t kMaxValues = uint64_t{1} << 24;
-
-/// ggml's numbers of the tensor types that are read here.
-struct TensorType {
-    uint32_t number;
-    DType dtype;
-    std::string_view name;
-};
-constexpr std::array<TensorType, 9> kTensorTypes{{{0, DType::f32, "F32"},
-                                                  {1, DType::f16, "F16"},
-                                                  {2, DType::q4_0, "Q4_0"},
-                                                  {3, DType::q4_1, "Q4_1"},
-                                                  {8, DType::q8_0, "Q8_0"},
-                                                  {26, DType::i32, "I32"},
-                                                  {27, DType::i64, "I64"},
-                                                  {28, DType::f64, "F64"},
-                                                  {30, DType::bf16, "BF16"}}};
 
 /// Names of other types, so that the error can say what the file holds.
 std::string_view other_type_name(uint32_t number) {
@@ -94,34 +76,36 @@ private:
         const std::string key = string("a metadata key");
         if (out_->facts.contains(key))
             throw FileError("{}: the metadata key \"{}\" is there twice", path(), printable(key));
-        const auto type = static_cast<ValueType>(in_.read<uint32_t>(key));
+        const uint64_t begin = in_.position();
+        const auto type = static_cast<GgufType>(in_.read<uint32_t>(key));
         out_->facts[key] = value(type, key, 0);
+        out_->key_values.emplace_back(key, file_.bytes(begin, in_.position() - begin, key));
     }
 
-    json value(ValueType type, const std::string& key, int depth) {
+    json value(GgufType type, const std::string& key, int depth) {
         if (++values_ > kMaxValues)
             throw FileError("{}: more than {} metadata values; no model needs so many", path(), kMaxValues);
         switch (type) {
-            case ValueType::u8: return in_.read<uint8_t>(key);
-            case ValueType::i8: return in_.read<int8_t>(key);
-            case ValueType::u16: return in_.read<uint16_t>(key);
-            case ValueType::i16: return in_.read<int16_t>(key);
-            case ValueType::u32: return in_.read<uint32_t>(key);
-            case ValueType::i32: return in_.read<int32_t>(key);
-            case ValueType::f32: return in_.read<float>(key);
-            case ValueType::u64: return in_.read<uint64_t>(key);
-            case ValueType::i64: return in_.read<int64_t>(key);
-            case ValueType::f64: return in_.read<double>(key);
-            case ValueType::string: return string(key);
-            case ValueType::boolean: {
+            case GgufType::u8: return in_.read<uint8_t>(key);
+            case GgufType::i8: return in_.read<int8_t>(key);
+            case GgufType::u16: return in_.read<uint16_t>(key);
+            case GgufType::i16: return in_.read<int16_t>(key);
+            case GgufType::u32: return in_.read<uint32_t>(key);
+            case GgufType::i32: return in_.read<int32_t>(key);
+            case GgufType::f32: return in_.read<float>(key);
+            case GgufType::u64: return in_.read<uint64_t>(key);
+            case GgufType::i64: return in_.read<int64_t>(key);
+            case GgufType::f64: return in_.read<double>(key);
+            case GgufType::string: return string(key);
+            case GgufType::boolean: {
                 const auto byte = in_.read<uint8_t>(key);
                 if (byte > 1)
                     throw FileError("{}: metadata \"{}\" should be 0 or 1 (bool), but is {}", path(), printable(key),
                                     byte);
                 return byte == 1;
             }
-            case ValueType::array: return array(key, depth);
-            case ValueType::end: break;
+            case GgufType::array: return array(key, depth);
+            case GgufType::end: break;
         }
         throw FileError("{}: metadata \"{}\" has the type number {}, but known are 0 to 12", path(), printable(key),
                         static_cast<uint32_t>(type));
@@ -130,9 +114,9 @@ private:
     json array(const std::string& key, int depth) {
         if (depth >= kMaxArrayDepth)
             throw FileError("{}: metadata \"{}\" nests arrays deeper than {}", path(), printable(key), kMaxArrayDepth);
-        const auto type = static_cast<ValueType>(in_.read<uint32_t>(key));
+        const auto type = static_cast<GgufType>(in_.read<uint32_t>(key));
         const auto count = in_.read<uint64_t>(key);
-        if (type >= ValueType::end)
+        if (type >= GgufType::end)
             throw FileError("{}: metadata \"{}\" is an array of type number {}, but known are 0 to 12", path(),
                             printable(key), static_cast<uint32_t>(type));
         if (count > in_.remaining())  // each element takes at least a byte
@@ -145,7 +129,7 @@ private:
 
     uint64_t find_alignment() const {
         const auto found = out_->facts.find("general.alignment");
-        if (found == out_->facts.end()) return 32;
+        if (found == out_->facts.end()) return kGgufAlignment;
         const uint64_t alignment = found->is_number_unsigned() ? found->get<uint64_t>() : 0;
         if (alignment == 0 || alignment > (1 << 20) || (alignment & (alignment - 1)) != 0)
             throw FileError("{}: general.alignment should be a power of two up to 1048576, but is {}", path(),
@@ -163,11 +147,11 @@ private:
         for (uint32_t d = 0; d < rank; ++d) shape[rank - 1 - d] = in_.read<int64_t>(name);
         const auto number = in_.read<uint32_t>(name);
         const auto offset = in_.read<uint64_t>(name);
-        const auto type = std::find_if(kTensorTypes.begin(), kTensorTypes.end(),
-                                       [&](const TensorType& known) { return known.number == number; });
-        if (type == kTensorTypes.end()) {
+        const auto type = std::find_if(kGgufTensorTypes.begin(), kGgufTensorTypes.end(),
+                                       [&](const GgufTensorType& known) { return known.number == number; });
+        if (type == kGgufTensorTypes.end()) {
             std::string known;
-            for (const TensorType& one : kTensorTypes)
+            for (const GgufTensorType& one : kGgufTensorTypes)
                 known += fmt::format("{}{}", known.empty() ? "" : ", ", one.name);
             throw FileError("{}: tensor \"{}\" has the type {} (number {}), but only {} are read", path(),
                             printable(name), other_type_name(number), number, known);

@@ -8,8 +8,8 @@
 
 namespace wavllm {
 
-/// Built from the metadata tokenizer.ggml.* of a byte-level BPE ("gpt2") model. Throws FileError if they are missing,
-/// of the wrong type, or of another kind of tokenizer.
+/// Built from the metadata tokenizer.ggml.* of a byte-level BPE ("gpt2") or of SentencePiece's BPE as LLaMA-2 has it
+/// ("llama"). Throws FileError if they are missing, of the wrong type, or of another kind of tokenizer.
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const Checkpoint& checkpoint);
 
 }  // namespace wavllm

@@ -43,6 +43,8 @@ public:
     std::vector<std::shared_ptr<const MappedFile>> files;  ///< what the spans of `list` point into
     std::vector<StoredTensor> list;
     nlohmann::json facts = nlohmann::json::object();
+    /// Of a GGUF: what `facts` was read from, in the file's order; the type and the value as they stand there.
+    std::vector<std::pair<std::string, std::span<const std::byte>>> key_values;
 
 private:
     std::string_view format_;

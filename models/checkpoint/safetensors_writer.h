@@ -11,7 +11,7 @@ namespace wavllm {
 struct StreamedTensor {
     using Write = std::function<void(std::span<const std::byte>)>;
     std::string name;
-    DType dtype;  ///< any but the frozen block formats
+    DType dtype;  ///< in safetensors any but the frozen block formats
     std::vector<int64_t> shape;
     std::function<void(const Write&)> bytes;  ///< gives all of its bytes, in order
 };

@@ -1,7 +1,6 @@
 #include "models/convert/config_json.h"
 
 #include "models/checkpoint/released.h"
-#include "models/llama/config.h"
 #include "tensor/error.h"
 
 namespace wavllm {
@@ -31,7 +30,7 @@ DType main_dtype(const Checkpoint& c, const ConvertOptions& o) {
 int64_t heads(const ConvertOptions& o, int64_t dim, const char* part) {
     if (o.heads <= 0)
         throw UsageError(
-            "convert: config.json of the {} needs its number of heads, which no tensor tells: say --heads "
+            "convert: the configuration of the {} needs its number of heads, which no tensor tells: say --heads "
             "(LLaMA-2-7B has 32, Whisper large 20)",
             part);
     if (dim % o.heads != 0)
@@ -53,6 +52,14 @@ ordered_json llama_json(const LlamaConfig& k, bool tied) {
             {"rope_theta", k.rope_theta},
             {"tie_word_embeddings", tied},
             {"vocab_size", k.vocab}};
+}
+
+LlamaConfig released_llama(const ReleasedSizes& s, const ConvertOptions& o) {
+    LlamaConfig k{.dim = s.dim, .layers = s.layers, .ffn = s.ffn, .vocab = s.vocab};
+    k.heads = heads(o, s.dim, "LLaMA");
+    k.kv_heads = k.heads;  // wk is square in this layout
+    k.norm_eps = 1e-6f;    // what the released code computes with
+    return k;
 }
 
 ordered_json part_json(const ReleasedSizes& s, const ConvertOptions& o) {
@@ -98,11 +105,7 @@ ordered_json part_json(const ReleasedSizes& s, const ConvertOptions& o) {
                 {"max_bucket_distance", 800},
                 {"layer_norm_eps", 1e-5}};
     }
-    LlamaConfig k{.dim = s.dim, .layers = s.layers, .ffn = s.ffn, .vocab = s.vocab};
-    k.heads = heads(o, s.dim, "LLaMA");
-    k.kv_heads = k.heads;  // wk is square in this layout
-    k.norm_eps = 1e-6f;    // what the released code computes with
-    return llama_json(k, false);
+    return llama_json(released_llama(s, o), false);
 }
 
 }  // namespace
@@ -113,6 +116,10 @@ std::pair<int64_t, int64_t> heads_of(const Checkpoint& c) {
         return {0, 0};
     const LlamaConfig k = llama_config(c);
     return {k.heads, k.kv_heads};
+}
+
+LlamaConfig llama_of(const Checkpoint& c, const ConvertOptions& o) {
+    return o.part == ConvertPart::llama ? released_llama(released_sizes(c), o) : llama_config(c);
 }
 
 ordered_json config_json(const Checkpoint& c, const ConvertOptions& o) {

@@ -6,9 +6,12 @@
 
 #include "models/checkpoint/readers.h"
 #include "models/checkpoint/released.h"
+#include "models/convert/gguf.h"
 #include "models/convert/llama_names.h"
 #include "tensor/error.h"
+#include "tensor/quantize.h"
 #include "tensor/text.h"
+#include "tensor/thread_pool.h"
 
 namespace wavllm {
 
@@ -36,14 +39,23 @@ std::string name_in_part(const std::string& name, ConvertPart part) {
     return "";
 }
 
-/// Quantised formats have their place here once safetensors of ours can hold them.
+/// What a tensor becomes in any file but a GGUF.
 DType target_dtype(const Checkpoint& c, const StoredTensor& t, const std::optional<DType>& wanted) {
     const DTypeInfo& facts = info(t.dtype);
-    if (wanted && (!info(*wanted).floating || info(*wanted).frozen_block))
+    if (wanted && info(*wanted).frozen_block)
+        throw UsageError(
+            "convert: {0} is stored in GGUF alone: let the output end in .gguf (of a LLaMA), or say --dtype bf16 or "
+            "f16. "
+            "Other models (Whisper, WavLM, adapters) are not stored in blocks; train, transcribe and chat quantise "
+            "frozen weights while they load: --frozen {0}",
+            name(*wanted));
+    if (wanted && !info(*wanted).floating)
         throw UsageError("convert: {} cannot be written; the dtypes are f64, f32, f16 and bf16", name(*wanted));
     if (facts.frozen_block && !wanted)
-        throw UsageError("{}: tensor \"{}\" is {}, which safetensors cannot hold: say --dtype f16, bf16 or f32",
-                         c.path().string(), printable(t.name), facts.name);
+        throw UsageError(
+            "{}: tensor \"{}\" is {}, which GGUF alone holds: let the output end in .gguf, or say --dtype "
+            "f16, bf16 or f32",
+            c.path().string(), printable(t.name), facts.name);
     return wanted && facts.floating ? *wanted : t.dtype;
 }
 
@@ -62,9 +74,9 @@ int64_t head_dim(const StoredTensor& t, const char* what, int64_t heads) {
 void rename_llama(PlannedTensor& planned, const ConvertOptions& o) {
     const auto known = llama_name(planned.name);
     if (!known) return;
-    const bool to_meta = o.naming == LlamaNaming::meta;
+    const bool to_meta = o.naming != LlamaNaming::hugging_face;  // the order of GGUF is Meta's
     const bool reorder = known->is_hugging_face == to_meta;
-    planned.name = to_meta ? known->meta : known->hugging_face;
+    planned.name = o.naming == LlamaNaming::meta ? known->meta : to_meta ? known->gguf : known->hugging_face;
     planned.to_meta = to_meta;
     if (!reorder || known->rows == LlamaName::Rows::plain) return;
     planned.head_dim = known->rows == LlamaName::Rows::of_q ? head_dim(*planned.source, "heads", o.heads)
@@ -135,8 +147,43 @@ void release(const Checkpoint& c, std::span<const std::byte> bytes) {
         for (const auto& file : loaded->files) file->release(bytes);
 }
 
+/// The row of the source that becomes row r.
+int64_t source_row(const PlannedTensor& p, int64_t r) {
+    if (p.head_dim == 0) return r;
+    const int64_t in_head = r % p.head_dim;
+    return r - in_head + (p.to_meta ? hugging_face_row(in_head, p.head_dim) : meta_row(in_head, p.head_dim));
+}
+
+/// A matrix into blocks, some rows at a time: quantize_row, as frozen weights are quantised while they load.
+void write_quantised(const Checkpoint& c, const PlannedTensor& p, const StreamedTensor::Write& write) {
+    const StoredTensor& s = *p.source;
+    const int64_t rows = s.shape[0], columns = s.shape[1];
+    if (rows == 0 || columns == 0) return;
+    const auto row_bytes = bytes_for(p.dtype, static_cast<size_t>(columns));
+    const int64_t unit = std::max<int64_t>(p.head_dim, 1);  // whole heads, so that what was read can be given back
+    const int64_t step = std::max<int64_t>(static_cast<int64_t>(4 * kPieceElements) / columns / unit, 1) * unit;
+    std::vector<std::byte> blocks;
+    for (int64_t first = 0; first < rows; first += step) {
+        const int64_t count = std::min(step, rows - first);
+        blocks.resize(static_cast<size_t>(count) * row_bytes);
+        parallel_for(count, 16, [&](int64_t begin, int64_t end) {
+            std::vector<float> row(static_cast<size_t>(columns));
+            for (int64_t r = begin; r < end; ++r) {
+                c.row(s, source_row(p, first + r), row.data());
+                quantize_row(p.dtype, row.data(), row.size(), blocks.data() + static_cast<size_t>(r) * row_bytes,
+                             s.name);
+            }
+        });
+        write(blocks);
+        const size_t source_bytes = s.bytes.size() / static_cast<size_t>(rows);
+        release(c,
+                s.bytes.subspan(static_cast<size_t>(first) * source_bytes, static_cast<size_t>(count) * source_bytes));
+    }
+}
+
 void write_planned(const Checkpoint& c, const PlannedTensor& p, const StreamedTensor::Write& write) {
     const StoredTensor& s = *p.source;
+    if (info(p.dtype).frozen_block && p.dtype != s.dtype) return write_quantised(c, p, write);
     const std::string file = c.path().string();
     Converter convert(file, s, p.dtype);
     constexpr size_t kStep = size_t{32} << 20;  // memory is given back as it goes
@@ -154,12 +201,10 @@ void write_planned(const Checkpoint& c, const PlannedTensor& p, const StreamedTe
     const size_t row_bytes = rows == 0 ? 0 : s.bytes.size() / rows;
     size_t released = 0;
     for (size_t r = 0; r < rows; ++r) {
-        const auto in_head = static_cast<int64_t>(r) % p.head_dim;
-        const int64_t from = p.to_meta ? hugging_face_row(in_head, p.head_dim) : meta_row(in_head, p.head_dim);
-        convert(s.bytes.subspan((r - static_cast<size_t>(in_head) + static_cast<size_t>(from)) * row_bytes, row_bytes),
+        convert(s.bytes.subspan(static_cast<size_t>(source_row(p, static_cast<int64_t>(r))) * row_bytes, row_bytes),
                 write);
         const size_t end = (r + 1) * row_bytes;
-        const bool whole_heads = in_head + 1 == p.head_dim;
+        const bool whole_heads = (r + 1) % static_cast<size_t>(p.head_dim) == 0;
         if (r + 1 == rows || (whole_heads && end - released >= kStep)) {
             release(c, s.bytes.subspan(released, end - released));
             released = end;
@@ -174,21 +219,26 @@ Plan plan_conversion(const Checkpoint& checkpoint, const ConvertOptions& options
     if (options.part != ConvertPart::all && !is_released(checkpoint))
         throw UsageError("{}: parts can be taken from a released checkpoint, and this is none",
                          checkpoint.path().string());
+    const bool gguf = options.naming == LlamaNaming::gguf;
+    if (gguf) check_gguf_source(checkpoint, options);
     Plan plan;
     int64_t renamed = 0;
     for (const StoredTensor& t : checkpoint.tensors()) {
         std::string in_part = name_in_part(t.name, options.part);
-        if (in_part.empty()) {
+        if (in_part.empty() || (gguf && gguf_leaves_out(checkpoint, in_part))) {
             plan.left_out.push_back(t.name);
             continue;
         }
-        PlannedTensor planned{&t, std::move(in_part), target_dtype(checkpoint, t, options.dtype)};
+        const DType dtype =
+            gguf ? gguf_dtype(checkpoint, t, in_part, options.dtype) : target_dtype(checkpoint, t, options.dtype);
+        PlannedTensor planned{&t, std::move(in_part), dtype};
         if (options.naming != LlamaNaming::as_is) {
             rename_llama(planned, options);
             renamed += llama_name(planned.name) ? 1 : 0;
         }
         plan.tensors.push_back(std::move(planned));
     }
+    if (gguf) order_as_gguf(checkpoint, plan.tensors);
     if (options.naming != LlamaNaming::as_is && renamed == 0)
         throw UsageError("{}: --naming is for a LLaMA, and none of its {} tensors has the name of one",
                          checkpoint.path().string(), plan.tensors.size());

@@ -4,11 +4,13 @@
 
 #include <optional>
 
+#include "models/checkpoint/gguf_writer.h"
 #include "models/checkpoint/safetensors_writer.h"
 
 namespace wavllm {
 
-enum class LlamaNaming { as_is, meta, hugging_face };
+/// gguf: also the types that a GGUF file of a LLaMA has (gguf.h).
+enum class LlamaNaming { as_is, meta, hugging_face, gguf };
 
 /// Which tensors of a checkpoint, under which names. The parts of a released checkpoint become what stands alone:
 /// whisper and wavlm Hugging Face's models, llama Meta's until `naming` says otherwise, adapter what is trained (LoRA and
@@ -18,7 +20,8 @@ enum class ConvertPart { all, whisper, wavlm, llama, adapter };
 struct ConvertOptions {
     ConvertPart part = ConvertPart::all;
     LlamaNaming naming = LlamaNaming::as_is;
-    std::optional<DType> dtype;       ///< of what holds real numbers: f64, f32, f16 or bf16; none: as stored
+    std::optional<DType> dtype;  ///< of what holds real numbers: f64, f32, f16 or bf16; of a GGUF's matrices also q8_0,
+                                 ///< q4_1, q4_0 or int8, and not f64; none: as stored
     int64_t heads = 0, kv_heads = 0;  ///< of the LLaMA, where rows are reordered
 };
 
@@ -32,17 +35,18 @@ struct PlannedTensor {
 };
 
 struct Plan {
-    std::vector<PlannedTensor> tensors;  ///< in the order of the checkpoint
+    std::vector<PlannedTensor> tensors;  ///< in the order of the checkpoint, or of GGUF (gguf.h)
     std::vector<std::string> left_out;   ///< names that the chosen part does not have
 };
 
 /// Throws UsageError for a part that the checkpoint does not have, for a naming of tensors that are no LLaMA's, for rows to
-/// be reordered without a number of heads that fits, and for block formats without a dtype; FileError if the checkpoint
-/// has tensors that cannot be read.
+/// be reordered without a number of heads that fits, for block formats without a dtype, and for blocks in another file than
+/// a GGUF, of another model than a LLaMA, or of rows that are no whole blocks; FileError if the checkpoint has tensors that
+/// cannot be read.
 Plan plan_conversion(const Checkpoint& checkpoint, const ConvertOptions& options);
 
 /// What write_safetensors_streamed takes. The checkpoint and the plan must outlive it. Writing throws FileError, naming
-/// the tensor, where a finite value is beyond the range of f16.
+/// the tensor, where a finite value is beyond the range of f16, and UsageError where one cannot be quantised.
 std::vector<StreamedTensor> streamed(const Checkpoint& checkpoint, const Plan& plan);
 
 /// Called while it works, with the bytes that were written so far and will be.
@@ -57,5 +61,8 @@ bool is_torch_name(const std::filesystem::path& file);
 /// One file: safetensors, or what torch.load reads, as its name says.
 void write_model_file(const std::filesystem::path& file, const std::vector<StreamedTensor>& tensors,
                       const ConvertProgress& progress);
+/// A GGUF file.
+void write_gguf_file(const std::filesystem::path& file, const GgufMetadata& metadata,
+                     const std::vector<StreamedTensor>& tensors, const ConvertProgress& progress);
 
 }  // namespace wavllm

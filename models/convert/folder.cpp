@@ -56,6 +56,12 @@ void write_model_file(const fs::path& file, const std::vector<StreamedTensor>& t
         write_safetensors_streamed(file, all, {{"format", "pt"}});
 }
 
+void write_gguf_file(const fs::path& file, const GgufMetadata& metadata, const std::vector<StreamedTensor>& tensors,
+                     const ConvertProgress& progress) {
+    uint64_t done = 0;
+    write_gguf_streamed(file, metadata, counted(tensors, done, total_of(tensors), progress));
+}
+
 void write_model_folder(const fs::path& folder, const std::vector<StreamedTensor>& tensors,
                         const nlohmann::ordered_json& config, uint64_t shard_bytes, const ConvertProgress& progress) {
     std::error_code problem;

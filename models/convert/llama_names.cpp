@@ -27,7 +27,8 @@ constexpr std::array<Names, 9> kInLayer{{{"input_layernorm.weight", "attention_n
 std::optional<LlamaName> llama_name(std::string_view name) {
     for (const Names& n : kOutside)
         if (name == n.hugging_face || name == n.meta || name == n.gguf)
-            return LlamaName{std::string(n.hugging_face), std::string(n.meta), name == n.hugging_face};
+            return LlamaName{std::string(n.hugging_face), std::string(n.meta), std::string(n.gguf),
+                             name == n.hugging_face};
     for (const std::string_view layers : {"model.layers.", "layers.", "blk."}) {
         if (!name.starts_with(layers)) continue;
         std::string_view rest = name.substr(layers.size());
@@ -40,7 +41,8 @@ std::optional<LlamaName> llama_name(std::string_view name) {
             const bool hugging_face = layers == "model.layers.";
             if (rest != (hugging_face ? n.hugging_face : layers == "blk." ? n.gguf : n.meta)) continue;
             LlamaName result{"model.layers." + layer + "." + std::string(n.hugging_face),
-                             "layers." + layer + "." + std::string(n.meta), hugging_face};
+                             "layers." + layer + "." + std::string(n.meta), "blk." + layer + "." + std::string(n.gguf),
+                             hugging_face};
             if (n.meta == "attention.wq.weight") result.rows = LlamaName::Rows::of_q;
             if (n.meta == "attention.wk.weight") result.rows = LlamaName::Rows::of_k;
             return result;

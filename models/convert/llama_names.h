@@ -11,7 +11,7 @@ namespace wavllm {
 /// Meta and GGUF rotate neighbouring rows of a head (2i, 2i + 1) as a pair, Hugging Face rows i and i + half a head. So q
 /// and k of one naming are those of the other with the rows of each head reordered.
 struct LlamaName {
-    std::string hugging_face, meta;
+    std::string hugging_face, meta, gguf;
     bool is_hugging_face = false;  ///< the naming that the name was given in
     enum class Rows { plain, of_q, of_k } rows = Rows::plain;
 };
