@@ -117,6 +117,33 @@ TEST_CASE("gguf: a Hugging Face LLaMA in f32, its metadata, and back") {
     CHECK(tokenizer->eos() == 261);
 }
 
+TEST_CASE("gguf: the golden LLaMAs, whose logits transformers computed in float64") {
+    TempFolder folder;
+    const nlohmann::json sizes = read_json_file(shared("golden/case.json")).at("hf_configs").at("hf_llama");
+    for (const char* kind : {"untied", "tied"}) {
+        CAPTURE(kind);
+        const auto weights = open_checkpoint(shared(fmt::format("golden/hf_llama_{}_weights.safetensors", kind)));
+        nlohmann::json config = sizes;
+        config["tie_word_embeddings"] = kind == std::string("tied");
+        const Plan plan = plan_conversion(*weights, {});
+        write_model_folder(folder / kind, streamed(*weights, plan), config, 0, {});
+        folder.write(std::string(kind) + "/tokenizer.json",
+                     R"({"normalizer":null,"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},
+                         "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}})");
+        const auto gguf = to_gguf(folder / kind, folder / "x.gguf");
+        CHECK(gguf->at("token_embd.weight").dtype == DType::f32);  // f64 in the source
+        CHECK(gguf->metadata()["tokenizer.ggml.bos_token_id"] == 1);
+        const auto golden = open_checkpoint(shared(fmt::format("golden/hf_llama_{}.safetensors", kind)));
+        const std::vector<double> ids = to_tensor(golden->at("ids")).values();
+        const std::vector<double> expected = to_tensor(golden->at("logits")).values();
+        const std::vector<double> ours = logits(*gguf, DType::f32, {ids.begin(), ids.begin() + 13});
+        CHECK_FALSE(!(worst(ours, {expected.begin(), expected.begin() + 13 * 160}) < 1e-5));
+        CHECK(message_of<UsageError>([&] { to_gguf(folder / kind, folder / "y.gguf", DType::q8_0); }) ==
+              "convert: rows of tensor \"model.layers.0.mlp.down_proj.weight\" have 88 elements, but q8_0 stores whole "
+              "blocks of 32: say --dtype bf16, f16 or f32");
+    }
+}
+
 TEST_CASE("gguf: blocks on disk compute the bits of blocks made at load") {
     TempFolder folder;
     for (const bool tied : {false, true}) {
