@@ -38,11 +38,37 @@ int32_t argmax(const float* values, int64_t n) {
     return found == values + n ? 0 : static_cast<int32_t>(found - values);
 }
 
-double log_softmax_at(const float* values, int64_t n, int64_t index) {
-    const double top = values[argmax(values, n)];
+namespace {
+
+int32_t argmax(const double* values, int64_t n) {
+    const double* found = std::max_element(values, values + n);  // the first of the largest
+    return found == values + n ? 0 : static_cast<int32_t>(found - values);
+}
+
+template <class T>
+double log_softmax(const T* values, int64_t n, int64_t index) {
+    const double top = *std::max_element(values, values + n);
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += std::exp(values[i] - top);
     return values[index] - top - std::log(sum);
+}
+
+}  // namespace
+
+double log_softmax_at(const float* values, int64_t n, int64_t index) {
+    return log_softmax(values, n, index);
+}
+
+int32_t argmax_of_row(const Tensor& logits, int64_t row) {
+    const int64_t n = logits.dim(1);
+    return logits.dtype() == DType::f64 ? argmax(logits.data<double>() + row * n, n)
+                                        : argmax(logits.data<float>() + row * n, n);
+}
+
+double log_softmax_of_row(const Tensor& logits, int64_t row, int64_t index) {
+    const int64_t n = logits.dim(1);
+    return logits.dtype() == DType::f64 ? log_softmax(logits.data<double>() + row * n, n, index)
+                                        : log_softmax(logits.data<float>() + row * n, n, index);
 }
 
 std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,
@@ -63,17 +89,15 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
     std::vector<int64_t> one_each(requests, 1);
     const Tensor step_borders = kernels::make_borders(one_each);
     Tensor ids = Tensor::zeros({static_cast<int64_t>(requests)}, DType::i32);
-    const int64_t vocab = llama.config().vocab;
     for (int64_t n = 0; n < options.max_new_tokens; ++n) {
         const Tensor logits = llama.logits(h).to(Device::cpu);
         int32_t* id = ids.mutable_data<int32_t>();
         for (size_t i = 0; i < requests; ++i) {
             if (done[i]) continue;
-            const float* row = logits.data<float>() + static_cast<int64_t>(i) * vocab;
-            id[i] = argmax(row, vocab);
+            const auto row = static_cast<int64_t>(i);
+            id[i] = argmax_of_row(logits, row);
             results[i].tokens.push_back(id[i]);
-            if (options.log_probs)
-                results[i].log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, id[i])));
+            if (options.log_probs) results[i].log_probs.push_back(log_softmax_of_row(logits, row, id[i]));
             const bool go_on = !options.on_token || options.on_token(i, id[i]);
             done[i] = id[i] == options.eos || !go_on;
         }

@@ -21,7 +21,7 @@ struct GenerateOptions {
 
 struct Generated {
     std::vector<int32_t> tokens;
-    std::vector<float> log_probs;
+    std::vector<double> log_probs;
 };
 
 /// x: [T, dim] input embeddings of all requests end to end; borders: i64 [B+1]. `cache` has batch B and room for every
@@ -37,5 +37,8 @@ std::vector<Generated> generate_greedy(const Llama& llama, const Tensor& x, cons
 int32_t argmax(const float* values, int64_t n);
 /// log softmax(values)[index], in double.
 double log_softmax_at(const float* values, int64_t n, int64_t index);
+/// The same of a row of logits [N, V] on the CPU, f32 or f64.
+int32_t argmax_of_row(const Tensor& logits, int64_t row);
+double log_softmax_of_row(const Tensor& logits, int64_t row, int64_t index);
 
 }  // namespace wavllm

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <set>
 
+#include "tensor/model_dtype.h"
+
 namespace wavllm {
 
 struct Weights::Books {
@@ -12,6 +14,14 @@ struct Weights::Books {
 };
 
 namespace {
+
+/// Everything in f64 in the reference mode, nothing in it otherwise.
+Tensor in_model_dtype(const Tensor& t) {
+    const bool reference = model_dtype() == DType::f64;
+    if (reference == (t.dtype() == DType::f64)) return t;
+    const Tensor plain = info(t.dtype()).frozen_block ? t.to(DType::f32) : t;
+    return plain.to(model_dtype()).set_label(t.label());
+}
 
 std::string listed(const std::vector<std::string>& names) {
     constexpr size_t kMost = 12;
@@ -56,12 +66,12 @@ Shape Weights::shape(const std::string& name) const {
 
 Tensor Weights::on_cpu(const std::string& name, const Shape& shape) const {
     const StoredTensor* s = take(name);
-    if (!s) return Tensor::zeros(shape);
+    if (!s) return Tensor::zeros(shape, model_dtype());
     Tensor t = to_tensor(*s);
     if (!(t.shape() == shape))
         throw ShapeError("{}: tensor \"{}\" has shape {}, but the model's configuration makes it {}", file(), s->name,
                          t.shape().str(), shape.str());
-    return t;
+    return in_model_dtype(t);
 }
 
 Tensor Weights::stored(const std::string& name, const Shape& shape) const {
@@ -72,11 +82,14 @@ Tensor Weights::stored(const std::string& name, const Shape& shape) const {
 Tensor Weights::f32(const std::string& name, const Shape& shape) const {
     PurposeScope scope(Purpose::weights);
     Tensor t = on_cpu(name, shape);
-    if (t.dtype() != DType::f32) t = t.to(DType::f32).set_label(t.label());
+    if (t.dtype() != model_dtype()) t = t.to(DType::f32).set_label(t.label());
     return t.to(model_device());
 }
 
 PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
+    if (model_dtype() == DType::f64 && panels != DType::f32)
+        throw DTypeError("{}: \"{}\" was asked for in {}, but in the reference mode all is f64; ask for f32 panels",
+                         file(), prefix_ + *names.begin(), name(panels));
     const int64_t each = out / static_cast<int64_t>(names.size());
     if (names.size() == 1) return PackedWeight::pack(on_cpu(*names.begin(), {out, in}), panels, model_device());
     std::vector<Tensor> parts;

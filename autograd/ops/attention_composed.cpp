@@ -65,7 +65,7 @@ void for_each_head(const Tensor& q, const Tensor& k, const Tensor& v, const Atte
                          z.keys(s),
                          z.dh,
                          z.causal,
-                         layout.scale};
+                         static_cast<float>(layout.scale)};
             softmax_of_scores(h, p.mutable_data<float>());
             f(h, p.data<float>(), (q0 * z.heads + head) * z.dh, (k0 * z.kv_heads + g) * z.dh);
         }

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/attention_f64.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/attention/tile.h"
 #include "kernels/common/check.h"
@@ -163,6 +164,7 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
 }  // namespace
 
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
+    if (f64::runs(q)) return f64::attention(q, k, v, layout);
     const detail::AttentionSizes z = detail::attention_sizes("attention", q, k, v, layout);
     if (layout.products != DType::f32 && layout.products != DType::bf16)
         throw DTypeError("attention: products can be in f32 or bf16, but not in {}", name(layout.products));
@@ -183,7 +185,8 @@ AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, co
                           row = z.q_begin(sequence) + first;
             if (rows <= 0) continue;
             const int64_t padded_rows = round_up(rows, kRows);
-            pack_rows(head_rows(q, row, head), rows, padded_rows, z.dh, z.padded, layout.scale * kLog2E, tile.q);
+            pack_rows(head_rows(q, row, head), rows, padded_rows, z.dh, z.padded,
+                      static_cast<float>(layout.scale) * kLog2E, tile.q);
             std::fill(tile.y, tile.y + padded_rows * z.padded, 0.0f);
             std::fill(tile.total, tile.total + padded_rows * kLanes, 0.0f);
             std::fill(tile.maximum, tile.maximum + padded_rows, kLowest);

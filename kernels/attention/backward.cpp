@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/attention_f64.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
@@ -141,6 +142,7 @@ Tensor add_groups(const Tensor& from, const Shape& shape) {
 AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                                       const AttentionForward& forward, const AttentionLayout& layout, bool want_dq,
                                       bool want_dkv) {
+    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout);
     const detail::AttentionSizes z = detail::attention_sizes("attention backward", q, k, v, layout);
     const Device device = q.device();
     expect("attention backward", "dy", dy, {q.dim(0), z.heads * z.dh}, DType::f32, device);
@@ -168,7 +170,7 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 const int64_t group_head = z.kv_head(head), q_at = q0 * width + head * z.dh,
                               k_at = k0 * width + head * z.dh;
                 attention_backward_bf16({.sequence = sequence,
-                                         .scale = layout.scale,
+                                         .scale = static_cast<float>(layout.scale),
                                          .q = head_rows(q, q0, head),
                                          .k = head_rows(k, k0, group_head),
                                          .v = head_rows(v, k0, group_head),
@@ -182,7 +184,8 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 continue;
             }
             Scratch s(padded_rows, padded);
-            pack_rows(head_rows(q, q0, head), queries, padded_rows, z.dh, padded, layout.scale * kLog2E, s.q);
+            pack_rows(head_rows(q, q0, head), queries, padded_rows, z.dh, padded,
+                      static_cast<float>(layout.scale) * kLog2E, s.q);
             const HeadRows dy_rows{pdy + q0 * width + head * z.dh, width}, y_rows{py + q0 * width + head * z.dh, width};
             pack_rows(dy_rows, queries, padded_rows, z.dh, padded, 1.0f, s.dy);
             std::fill(s.dq, s.dq + padded_rows * padded, 0.0f);
@@ -206,7 +209,9 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 unpack(s.dk, rows, z.dh, padded, kLn2, pdk + (k0 + j) * width + head * z.dh, width);
                 unpack(s.dv, rows, z.dh, padded, 1.0f, pdv + (k0 + j) * width + head * z.dh, width);
             }
-            if (want_dq) unpack(s.dq, queries, z.dh, padded, layout.scale, pdq + q0 * width + head * z.dh, width);
+            if (want_dq)
+                unpack(s.dq, queries, z.dh, padded, static_cast<float>(layout.scale), pdq + q0 * width + head * z.dh,
+                       width);
         }
     });
     if (want_dkv) {

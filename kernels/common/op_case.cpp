@@ -46,6 +46,17 @@ namespace {
 constexpr int64_t kLargestTest = 1 << 19;  // elements; larger inputs are drawn for benchmarks only
 bool for_benchmarks = false;
 
+/// Real numbers as f64, whole numbers in their own dtype, absent inputs absent.
+std::vector<Tensor> in_f64(Inputs64 in) {
+    std::vector<Tensor> result;
+    for (const Array64& a : in) {
+        const bool absent = a.v.empty() && a.shape.numel() != 0;
+        Tensor t = absent ? Tensor() : Tensor::from(a.v, a.shape);
+        result.push_back(absent || info(a.dtype).floating ? t : t.to(a.dtype));
+    }
+    return result;
+}
+
 std::map<std::string, Op>* make_ops(bool benchmarks) {
     auto* result = new std::map<std::string, Op>;
     PurposeScope scope(Purpose::data);
@@ -55,6 +66,8 @@ std::map<std::string, Op>* make_ops(bool benchmarks) {
         op.name = name;
         next_stream = 0;
         fill(op);
+        if (!op.reference)
+            op.reference = [&op](Inputs64 in, const Params& p) { return Array64(op.forward(in_f64(in), p)); };
         if (benchmarks) continue;
         std::erase_if(op.cases, [](const OpCase& c) { return c.bench; });
         for (const OpCase& c : op.cases)

@@ -42,7 +42,7 @@ Array64 reference(Inputs64 in, const Params& p) {
 OP_CASES(decode_attention) {
     op.has_gradient = false;
     op.forward = [](Inputs in, const Params& p) {
-        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p), p.f("scale"));
+        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p), p.number("scale"));
     };
     op.reference = reference;
 

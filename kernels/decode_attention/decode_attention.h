@@ -11,6 +11,6 @@ namespace wavllm::kernels {
 /// et al. 2023): a request's bits depend on its own query and cache alone, not on B. No gradient.
 /// Throws ShapeError for shapes that do not fit and for a length below 0 or above the capacity.
 Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
-                        float scale);
+                        double scale);
 
 }  // namespace wavllm::kernels

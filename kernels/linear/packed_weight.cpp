@@ -54,6 +54,10 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device devic
     p.out_ = w.dim(0);
     p.in_ = w.dim(1);
     PurposeScope scope(Purpose::weights);
+    if (w.dtype() == DType::f64 && device == Device::cpu) {
+        p.panels_ = w.detach();
+        return p;
+    }
     if (device != Device::cpu) {
         if (panel_dtype != DType::f32 && panel_dtype != DType::bf16)
             throw DTypeError("pack: panels of {} are not supported; use f32 or bf16", name(panel_dtype));
@@ -77,6 +81,7 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device devic
 }
 
 Tensor PackedWeight::unpack() const {
+    if (dtype() == DType::f64) return panels_.clone();
     Tensor w = Tensor::empty({out_, in_});
     float* out = w.mutable_data<float>();
     if (device() != Device::cpu) {

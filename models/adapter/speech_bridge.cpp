@@ -8,6 +8,7 @@
 #include "autograd/ops/rows.h"
 #include "autograd/ops/weighted_sum.h"
 #include "kernels/common/check.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -15,7 +16,7 @@ namespace {
 
 constexpr const char* kSemantic = "audio_encoder.";
 constexpr const char* kAcoustic = "wavlm_encoder.";
-constexpr float kOutputNormEps = 1e-8f;
+constexpr double kOutputNormEps = 1e-8;
 
 int64_t joined_width(const BridgeConfig& c) {
     return c.semantic.out + (c.acoustic ? c.acoustic->out : 0);
@@ -65,7 +66,7 @@ SpeechBridge SpeechBridge::load(const Weights& weights, const BridgeConfig& conf
 void SpeechBridge::set_output_norm() {
     if (config_.output_norm <= 0) return;
     PurposeScope scope(Purpose::weights);
-    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm, DType::f32, model_device());
+    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm, model_dtype(), model_device());
 }
 
 Tensor SpeechBridge::join(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,

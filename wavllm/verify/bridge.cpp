@@ -17,7 +17,7 @@ Tensor stored_hidden_states(const Tiny& t, const std::string& file) {
     if (layers.empty()) return {};
     Tensor all = Tensor::empty({static_cast<int64_t>(layers.size()), layers[0].dim(0), layers[0].dim(1)});
     for (size_t i = 0; i < layers.size(); ++i) all.select(0, static_cast<int64_t>(i)).assign(layers[i]);
-    return all.to(model_device());
+    return model_input(all);
 }
 
 /// One chunk, and WavLM's hidden states at hand: the whole bridge.

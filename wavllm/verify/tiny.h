@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/wavllm/wavllm.h"
+#include "tensor/model_dtype.h"
 #include "wavllm/verify/comparison.h"
 
 namespace wavllm::verify {
@@ -60,9 +61,9 @@ struct Tiny {
     const Tensor& golden(const std::string& file, const std::string& name) const {
         return c.golden(file, name);
     }
-    /// The same as an input of the model, where the model is.
+    /// The same as an input of the model, where the model is and in its dtype.
     Tensor given(const std::string& file, const std::string& name) const {
-        return c.golden(file, name).to(model_device());
+        return model_input(c.golden(file, name));
     }
 };
 

@@ -53,7 +53,7 @@ void check_training(Tiny& t) {
     if (!t.c.wanted(file)) return;
     const nlohmann::json& k = t.description.at("adam");
     const AdamConfig adam{.beta1 = k.at("betas").at(0), .beta2 = k.at("betas").at(1), .eps = k.at("eps")};
-    const auto rate = k.at("lr").get<float>();
+    const auto rate = k.at("lr").get<double>();
     const auto steps = k.at("steps").get<int64_t>();
 
     const Wavllm model = t.model.fresh();
@@ -62,12 +62,12 @@ void check_training(Tiny& t) {
     std::vector<Tensor> m, v;
     for (const Parameter& p : parameters) {
         for (auto* moments : {&m, &v})
-            moments->push_back(Tensor::zeros(p.tensor.shape(), DType::f32, p.tensor.device()));
+            moments->push_back(Tensor::zeros(p.tensor.shape(), p.tensor.dtype(), p.tensor.device()));
     }
-    std::vector<float> losses;
+    std::vector<double> losses;
     for (int64_t step = 0; step <= steps; ++step) {
         const Tensor loss = model.loss(batch, {}).loss;
-        losses.push_back(static_cast<float>(loss.item()));
+        losses.push_back(loss.item());
         if (step == steps) break;
         backward(loss);
         for (size_t i = 0; i < parameters.size(); ++i) {

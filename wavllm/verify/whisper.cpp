@@ -91,9 +91,9 @@ void check_clip(Tiny& t, const Sample& s, const WhisperEncoder& encoder) {
     const std::vector<float> samples = read_audio((t.folder / ("audio_" + s.name + ".wav")).string());
     t.c.computed(file, "waveform", Tensor::from(samples, {static_cast<int64_t>(samples.size())}));
     const std::span<const float> clip = samples;
-    const WhisperFeatures features =
-        whisper_features(std::span(&clip, 1), kernels::make_mel_filters(encoder.config().mels).to(encoder.device()),
-                         WhisperPadding::whole);
+    const WhisperFeatures features = whisper_features(
+        std::span(&clip, 1), model_input(kernels::make_mel_filters(encoder.config().mels, model_dtype())),
+        WhisperPadding::whole);
     for (double kept : features.kept.values())
         if (static_cast<int64_t>(kept) != s.kept_frames)
             throw Error("sample {}: {} encoder frames are kept of a chunk, but case.json says {}", s.name, kept,
@@ -158,7 +158,7 @@ void check_hugging_face(Tiny& t) {
     std::vector<int32_t> greedy(ids.begin(), ids.begin() + kPrompt);
     while (static_cast<int64_t>(greedy.size()) < n) {
         const Tensor logits = whisper.decoder.logits(h.slice(0, h.dim(0) - 1, h.dim(0)).to_contiguous());
-        greedy.push_back(argmax(logits.to(Device::cpu).data<float>(), config.vocab));
+        greedy.push_back(argmax_of_row(logits.to(Device::cpu), 0));
         const int64_t slot[] = {0};
         if (static_cast<int64_t>(greedy.size()) < n)
             h = whisper.decoder.step(step_by_step, slot, Tensor::from(std::vector{greedy.back()}, {1}));
