@@ -17,8 +17,9 @@ namespace kernels {
 ///     g = grad * grad_scale;  param *= 1 - lr * weight_decay
 ///     m += (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g^2
 ///     param -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
-/// param, grad, m, v: f32 of one shape, or f64 (lr and grad_scale are rounded to f32 unless they are); step counts from 1 (Error otherwise). grad_scale is what clipping leaves of the
-/// gradient. Element by element: same bits for any thread count.
+/// param, grad, m, v: f32 of one shape, or f64 (lr and grad_scale are rounded to f32 unless they are); step counts from 1
+/// (Error otherwise). grad_scale is what clipping leaves of the gradient. Element by element: same bits for any thread
+/// count.
 void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, double lr,
                int64_t step, double grad_scale);
 
