@@ -1,5 +1,6 @@
 #include "data/chat_template.h"
 
+#include "data/chat_turn.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
@@ -75,6 +76,15 @@ Prompt make_prompt(ChatTemplate chat, std::string_view instruction, bool with_sp
         rest.push_back({" [/INST]"});
     else
         rest.insert(rest.end(), {{"<|im_end|>", true}, {"\n"}, {"<|im_start|>", true}, {"assistant\n"}});
+    return prompt;
+}
+
+Prompt make_turn(ChatTemplate chat, std::string_view instruction, bool with_speech) {
+    Prompt prompt = make_prompt(chat, instruction, with_speech);
+    if (chat == ChatTemplate::llama2)
+        prompt.left.front().text = "[INST]";
+    else
+        prompt.left.insert(prompt.left.begin(), {"\n"});
     return prompt;
 }
 

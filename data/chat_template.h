@@ -47,7 +47,8 @@ Prompt make_prompt(ChatTemplate chat, std::string_view instruction, bool with_sp
 struct PromptIds {
     std::vector<int32_t> left;
     std::vector<int32_t> right;
-    std::vector<int32_t> target;  ///< empty if there is no target
+    std::vector<int32_t> target;         ///< empty if there is no target
+    std::vector<int32_t> instruction{};  ///< what the prompt adapter reads (prompt_adapter_ids); empty without one
 };
 
 /// Throws UsageError if the tokenizer lacks a special token of the template, BOS or EOS.

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "autograd/tape.h"
+#include "infer/beam_search.h"
 #include "infer/english_normalizer.h"
 #include "infer/generate.h"
 #include "infer/joint_decode.h"
@@ -51,21 +52,89 @@ Spelling spelling_of(const CtcHead& ctc, const Tokenizer& tokenizer) {
 
 }  // namespace
 
+AnswerOptions answer_options(const Preset& preset) {
+    const auto& d = preset.decode;
+    return {.max_new_tokens = preset.data.max_new_tokens,
+            .decoding = {{static_cast<float>(d.temperature), d.top_k, static_cast<float>(d.top_p),
+                          static_cast<uint64_t>(d.seed)},
+                         d.beams,
+                         d.length_penalty,
+                         d.begin_with_bos,
+                         d.count_prompt,
+                         d.lora_scale}};
+}
+
+namespace {
+
+/// Copies whose right prompt begins with BOS instead of its own first token.
+std::vector<SpeechExample> with_bos(std::span<const SpeechExample* const> examples, const Tokenizer& tokenizer) {
+    if (!tokenizer.bos()) throw UsageError("decode.begin_with_bos: this tokenizer has no BOS");
+    std::vector<SpeechExample> changed;
+    for (const SpeechExample* e : examples) {
+        changed.push_back(*e);
+        if (!e->ids.right.empty()) changed.back().ids.right.front() = *tokenizer.bos();
+    }
+    return changed;
+}
+
+/// New tokens left for each example where those of the right prompt are counted, too.
+std::vector<int64_t> limits_of(std::span<const SpeechExample* const> examples, int64_t most) {
+    std::vector<int64_t> limits;
+    for (const SpeechExample* e : examples)
+        limits.push_back(std::max<int64_t>(0, most - std::max<int64_t>(0, std::ssize(e->ids.right) - 1)));
+    return limits;
+}
+
+std::vector<std::vector<int32_t>> tokens_of(const Wavllm& model, const LlmInput& in, const Lora* lora, int32_t eos,
+                                            const AnswerOptions& options, std::vector<int64_t> keys,
+                                            std::vector<int64_t> limits) {
+    const Decoding& d = options.decoding;
+    std::vector<std::vector<int32_t>> tokens;
+    if (d.beams > 1) {
+        BeamOptions beam;
+        beam.beams = d.beams;
+        beam.length_penalty = d.length_penalty;
+        beam.max_new_tokens = options.max_new_tokens;
+        beam.eos = eos;
+        beam.lora = lora;
+        beam.run = model.lora_run(in.plan).times(d.lora_scale);
+        for (auto& texts : beam_search(model.llama(), in.x, in.plan.borders, beam))
+            tokens.push_back(std::move(texts.front().tokens));
+        return tokens;
+    }
+    GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
+                                     .eos = eos,
+                                     .lora = lora,
+                                     .run = model.lora_run(in.plan).times(d.lora_scale),
+                                     .sampling = d.sampling,
+                                     .keys = std::move(keys),
+                                     .limits = std::move(limits)};
+    for (Generated& g : generate(model.llama(), in.x, in.plan.borders, generate_options))
+        tokens.push_back(std::move(g.tokens));
+    return tokens;
+}
+
+}  // namespace
+
 std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
                            std::span<const SpeechExample* const> examples, const AnswerOptions& options) {
     NoGrad no_grad;
-    GenerateOptions generate;
-    generate.max_new_tokens = options.max_new_tokens;
-    generate.eos = tokenizer.eos().value_or(-1);
-    generate.lora = model.lora().defined() ? &model.lora() : nullptr;
-    generate.run = model.stage1_run();
+    const Decoding& d = options.decoding;
+    if (d.beams > 1 && (d.sampling.temperature > 0 || d.count_prompt))
+        throw UsageError("answer: beam search neither draws tokens nor counts those of the prompt; use one beam");
+    const Lora* lora = model.lora().defined() ? &model.lora() : nullptr;
+    const std::vector<SpeechExample> changed =
+        d.begin_with_bos ? with_bos(examples, tokenizer) : std::vector<SpeechExample>();
+    std::vector<const SpeechExample*> asked(examples.begin(), examples.end());
+    if (d.begin_with_bos) asked = pointers_to(changed);
     std::vector<Answer> answers;
-    in_batches(examples, options.batch, [&](std::span<const SpeechExample* const> part) {
-        const LlmInput in = model.inputs(make_batch(part, false));
-        const auto generated = generate_greedy(model.llama(), in.x, in.plan.borders, generate);
+    in_batches(asked, options.batch, [&](std::span<const SpeechExample* const> part) {
+        const SpeechBatch batch = make_batch(part, false, model.bridge());
+        const auto limits = d.count_prompt ? limits_of(part, options.max_new_tokens) : std::vector<int64_t>();
+        const auto generated =
+            tokens_of(model, model.inputs(batch), lora, tokenizer.eos().value_or(-1), options, batch.keys, limits);
         for (size_t i = 0; i < part.size(); ++i)
-            answers.push_back(
-                {part[i]->id, part[i]->reference, tokenizer.decode(generated[i].tokens), generated[i].tokens});
+            answers.push_back({part[i]->id, part[i]->reference, tokenizer.decode(generated[i]), generated[i]});
         if (options.progress) options.progress(answers.size(), examples.size());
     });
     return answers;
@@ -78,7 +147,7 @@ std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenize
     std::vector<Answer> answers;
     in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
         Tensor borders;
-        const Tensor speech = model.speech(make_batch(part, false), borders);
+        const Tensor speech = model.speech(make_batch(part, false, model.bridge()), borders);
         const CtcHead::Said said = model.ctc().best_path(speech, model.llama());
         std::span<const int32_t> path = said.tokens;
         for (const SpeechExample* e : part) {
@@ -104,15 +173,16 @@ std::vector<Answer> answer_jointly(const Wavllm& model, const Tokenizer& tokeniz
     joint.max_new_tokens = options.max_new_tokens;
     joint.eos = tokenizer.eos().value_or(-1);
     joint.lora = model.lora().defined() ? &model.lora() : nullptr;
-    joint.run = model.stage1_run();
     const Spelling spelling = spelling_of(model.ctc(), tokenizer);
     std::vector<Answer> answers;
     for (const SpeechExample* e : examples) {
-        const SpeechBatch batch = make_batch(std::span(&e, 1), false);
+        const SpeechBatch batch = make_batch(std::span(&e, 1), false, model.bridge());
         Tensor borders;
         const Tensor speech = model.speech(batch, borders);
         const CtcPrefix ctc(model.ctc().log_probs(speech, model.llama()));
-        const auto tokens = decode_jointly(model.llama(), model.inputs(batch, speech).x, ctc, spelling, joint);
+        const LlmInput in = model.inputs(batch, speech);
+        joint.run = model.lora_run(in.plan).times(options.decoding.lora_scale);
+        const auto tokens = decode_jointly(model.llama(), in.x, ctc, spelling, joint);
         answers.push_back({e->id, e->reference, tokenizer.decode(tokens), tokens});
         if (options.progress) options.progress(answers.size(), examples.size());
     }
@@ -153,7 +223,7 @@ double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> exam
     double sum = 0;
     int64_t tokens = 0;
     in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
-        for (double l : model.loss(make_batch(part, true), {}).row_losses.values()) {
+        for (double l : model.loss(make_batch(part, true, model.bridge()), {}).row_losses.values()) {
             sum += l;
             ++tokens;
         }

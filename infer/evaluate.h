@@ -5,6 +5,8 @@
 
 #include "data/tokenizer/tokenizer.h"
 #include "infer/wer.h"
+#include "kernels/sample/sample.h"
+#include "models/preset/preset.h"
 #include "models/wavllm/example.h"
 
 namespace wavllm {
@@ -24,15 +26,30 @@ struct Evaluation {
     }
 };
 
+/// How the LLM's answers are found.
+struct Decoding {
+    Sampling sampling{.temperature = 0};  ///< 0: greedy
+    int64_t beams = 1;                    ///< above 1: beam search
+    double length_penalty = 1;
+    bool begin_with_bos = false;  ///< BOS in place of the first token behind the speech, as the released generator does
+    bool count_prompt = false;    ///< max_new_tokens counts the tokens behind the speech but the first, as it does too
+    double lora_scale = 1;        ///< LoRA's strength as a multiple of the trained one (LoraRun::times)
+};
+
 struct AnswerOptions {
     int64_t max_new_tokens = 64;
+    Decoding decoding{};
     int64_t batch = 16;       ///< requests decoded together; the answers do not depend on it
     double ctc_weight = 0.4;  ///< in joint decoding (infer/joint_decode.h), with so many beams
     int64_t beams = 4;
     std::function<void(size_t done, size_t total)> progress{};
 };
 
-/// Greedy answers, in the order of the examples.
+/// What a preset says about its answers.
+AnswerOptions answer_options(const Preset& preset);
+
+/// The LLM's answers, in the order of the examples. A drawn one belongs to (decoding.sampling.seed, the example's key):
+/// it is the same in every batch.
 std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
                            std::span<const SpeechExample* const> examples, const AnswerOptions& options);
 Evaluation evaluate(const Wavllm& model, const Tokenizer& tokenizer, std::span<const SpeechExample* const> examples,

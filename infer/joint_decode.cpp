@@ -53,7 +53,8 @@ public:
           o_(options),
           cache_(llama.config(), options.beams, prompt + options.max_new_tokens, llama.device()) {
         pass_.lora = o_.lora;
-        pass_.run = o_.run;
+        // all beams are of one request
+        pass_.run = o_.run.of(Tensor::full({options.beams}, 0, DType::i32));
         pass_.cache = &cache_;
         beams_.push_back({{}, 0, ctc.empty()});
     }

@@ -17,7 +17,7 @@ struct JointOptions {
     int64_t max_new_tokens = 128;
     int32_t eos = -1;
     const Lora* lora = nullptr;
-    LoraRun run{};
+    LoraRun run{};  ///< of lora; its r, if any, of one request
 };
 
 /// The columns of CtcPrefix that a token of the LLM is spelt with; first: it begins the transcript. Empty: CTC cannot

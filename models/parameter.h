@@ -2,6 +2,7 @@
 // Trainable parameters by name, in a fixed order: what optimisers, checkpoints, reports and gradient checks walk over.
 
 #include <array>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,13 +12,16 @@
 namespace wavllm {
 
 /// Groups that learning rates, freezing and reports speak of.
-inline constexpr std::array<std::string_view, 3> kParameterGroups{"adapter", "lora", "ctc"};
+inline constexpr std::array<std::string_view, 4> kParameterGroups{"adapter", "lora", "ctc", "prompt"};
 
 struct Parameter {
-    std::string name;          ///< as in a released checkpoint where it has one
-    Tensor tensor;             ///< shares storage and gradient slot with the module's own
-    std::string group;         ///< one of kParameterGroups
-    bool may_be_zero = false;  ///< an exactly zero gradient is expected (LoRA's A while B is zero)
+    static constexpr int64_t kAlways = std::numeric_limits<int64_t>::max();
+
+    std::string name;   ///< as in a released checkpoint where it has one
+    Tensor tensor;      ///< shares storage and gradient slot with the module's own
+    std::string group;  ///< one of kParameterGroups
+    /// In so many of its group's first updates an exactly zero gradient is expected (1: LoRA's A, while B is zero).
+    int64_t zero_updates = 0;
 };
 
 using Parameters = std::vector<Parameter>;
@@ -27,6 +31,8 @@ Tensor make_parameter(Tensor t, const std::string& name);
 /// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine, and the same
 /// in f64 as in f32.
 Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name);
+/// Normal with mean 0, likewise.
+Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, const std::string& name);
 Tensor constant_parameter(const Shape& shape, double value, const std::string& name);
 
 int64_t count(const Parameters& parameters);

@@ -2,8 +2,10 @@
 
 #include <cstring>
 #include <set>
+#include <vector>
 
 #include "tensor/model_dtype.h"
+#include "tensor/thread_pool.h"
 
 namespace wavllm {
 
@@ -28,6 +30,26 @@ std::string listed(const std::vector<std::string>& names) {
     const size_t n = std::min(names.size(), kMost);
     return fmt::format("{}{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(n), ", "),
                        names.size() > kMost ? fmt::format(" and {} more", names.size() - kMost) : "");
+}
+
+/// A tensor whose values no file holds.
+Tensor generated(const Checkpoint& checkpoint, const StoredTensor& s) {
+    PurposeScope scope(Purpose::weights);
+    Tensor t = Tensor::empty(Shape(std::span<const int64_t>(s.shape)), s.dtype);
+    const int64_t columns = t.shape().last();
+    const bool bf16_values = s.dtype == DType::bf16;
+    parallel_for(t.rows(), 16, [&](int64_t begin, int64_t end) {
+        std::vector<float> row(static_cast<size_t>(columns));
+        for (int64_t r = begin; r < end; ++r) {
+            checkpoint.row(s, r, row.data());
+            for (int64_t i = 0; i < columns; ++i)
+                if (bf16_values)
+                    static_cast<bf16*>(t.mutable_raw())[r * columns + i] = to_bf16(row[static_cast<size_t>(i)]);
+                else
+                    static_cast<float*>(t.mutable_raw())[r * columns + i] = row[static_cast<size_t>(i)];
+        }
+    });
+    return t.set_label(s.name);
 }
 
 }  // namespace
@@ -67,7 +89,7 @@ Shape Weights::shape(const std::string& name) const {
 Tensor Weights::on_cpu(const std::string& name, const Shape& shape) const {
     const StoredTensor* s = take(name);
     if (!s) return Tensor::zeros(shape, model_dtype());
-    Tensor t = to_tensor(*s);
+    Tensor t = s->bytes.empty() ? generated(books_->checkpoint, *s) : to_tensor(*s);
     if (!(t.shape() == shape))
         throw ShapeError("{}: tensor \"{}\" has shape {}, but the model's configuration makes it {}", file(), s->name,
                          t.shape().str(), shape.str());
@@ -86,11 +108,37 @@ Tensor Weights::f32(const std::string& name, const Shape& shape) const {
     return t.to(model_device());
 }
 
+/// The tensors of a weight that is to be quantised row by row, straight from the file; none, if one is missing or stored in
+/// blocks already, and so may stay as it is.
+std::vector<const StoredTensor*> Weights::rows_of(std::initializer_list<std::string> names, int64_t each,
+                                                  int64_t in) const {
+    std::vector<const StoredTensor*> sources;
+    for (const std::string& name : names) {
+        const StoredTensor* s = books_->checkpoint.find(prefix_ + name);
+        if (!s || !info(s->dtype).floating || info(s->dtype).frozen_block) return {};
+        const Shape found{std::span<const int64_t>(s->shape)};
+        if (!(found == Shape{each, in})) return {};  // on_cpu() says what is wrong
+        sources.push_back(s);
+    }
+    for (const std::string& name : names) take(name);
+    return sources;
+}
+
 PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
     if (model_dtype() == DType::f64 && panels != DType::f32)
         throw DTypeError("{}: \"{}\" was asked for in {}, but in the reference mode all is f64; ask for f32 panels",
                          file(), prefix_ + *names.begin(), name(panels));
     const int64_t each = out / static_cast<int64_t>(names.size());
+    if (info(panels).frozen_block)
+        if (const auto sources = rows_of(names, each, in); !sources.empty()) {
+            const Checkpoint& checkpoint = books_->checkpoint;
+            return PackedWeight::from_rows(
+                out, in, panels, model_device(),
+                [&](int64_t row, float* to) {
+                    checkpoint.row(*sources[static_cast<size_t>(row / each)], row % each, to);
+                },
+                sources[0]->name);
+        }
     if (names.size() == 1) return PackedWeight::pack(on_cpu(*names.begin(), {out, in}), panels, model_device());
     std::vector<Tensor> parts;
     for (const std::string& name : names) parts.push_back(on_cpu(name, {each, in}));

@@ -44,6 +44,7 @@ private:
     struct Books;
     const StoredTensor* take(const std::string& name) const;
     Tensor on_cpu(const std::string& name, const Shape& shape) const;  // as stored, but for f64
+    std::vector<const StoredTensor*> rows_of(std::initializer_list<std::string> names, int64_t each, int64_t in) const;
     std::shared_ptr<Books> books_;
     std::string prefix_;
 };

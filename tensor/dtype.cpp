@@ -13,8 +13,9 @@ namespace {
 constexpr int kBlock = 32;
 constexpr int kQ4_1Bytes = 2 + 2 + kBlock / 2;
 constexpr int kQ8_0Bytes = 2 + kBlock;
+constexpr int kQ4_0Bytes = 2 + kBlock / 2;
 
-constexpr std::array<DTypeInfo, 9> kInfo = {{
+constexpr std::array<DTypeInfo, 11> kInfo = {{
     {"f64", 1, 8, true, false},
     {"f32", 1, 4, true, false},
     {"bf16", 1, 2, true, false},
@@ -24,6 +25,8 @@ constexpr std::array<DTypeInfo, 9> kInfo = {{
     {"u8", 1, 1, false, false},
     {"q4_1", kBlock, kQ4_1Bytes, true, true},
     {"q8_0", kBlock, kQ8_0Bytes, true, true},
+    {"q4_0", kBlock, kQ4_0Bytes, true, true},
+    {"int8", kBlock, kQ8_0Bytes, true, true},
 }};
 
 float load_f16(const uint8_t* p) {
@@ -97,10 +100,21 @@ void dequantize(DType dtype, const void* source, float* destination, size_t n) {
             }
             return;
         case DType::q8_0:
+        case DType::int8:
             for (size_t b = 0; b < blocks; ++b, bytes += kQ8_0Bytes, destination += kBlock) {
                 const float scale = load_f16(bytes);
                 for (int i = 0; i < kBlock; ++i)
                     destination[i] = static_cast<float>(static_cast<int8_t>(bytes[2 + i])) * scale;
+            }
+            return;
+        case DType::q4_0:
+            for (size_t b = 0; b < blocks; ++b, bytes += kQ4_0Bytes, destination += kBlock) {
+                const float scale = load_f16(bytes);
+                for (int i = 0; i < kBlock / 2; ++i) {
+                    const uint8_t q = bytes[2 + i];
+                    destination[i] = static_cast<float>((q & 0xf) - 8) * scale;
+                    destination[i + kBlock / 2] = static_cast<float>((q >> 4) - 8) * scale;
+                }
             }
             return;
         default: throw DTypeError("dequantize: {} holds no real numbers", name(dtype));

@@ -9,7 +9,7 @@
 
 namespace wavllm {
 
-enum class DType : uint8_t { f64, f32, bf16, f16, i32, i64, u8, q4_1, q8_0 };
+enum class DType : uint8_t { f64, f32, bf16, f16, i32, i64, u8, q4_1, q8_0, q4_0, int8 };
 
 struct DTypeInfo {
     std::string_view name;
@@ -43,7 +43,8 @@ f16 to_f16(float value);
 
 /// Converts n elements of any floating dtype (block formats included) to f32.
 /// For block formats n must be a multiple of the block; q4_1: 32 x 4 bit with f16 scale d and minimum m, x = d*q + m;
-/// q8_0: 32 x int8 with f16 scale d, x = d*q (layouts of GGUF v3).
+/// q8_0: 32 x int8 with f16 scale d, x = d*q; q4_0: 32 x 4 bit with f16 scale d, x = d*(q - 8) (layouts of GGUF v3);
+/// int8: q8_0's layout where all blocks of a row have one scale, that of the output channel.
 void dequantize(DType dtype, const void* source, float* destination, size_t n);
 
 template <class T>

@@ -72,8 +72,9 @@ Storage::~Storage() {
 
 const Ref<Storage>& Storage::mirror(Device device) const {
     if (!mirror_ || mirror_->device() != device || mirror_version_ != version_) {
-        mirror_ = Ref<Storage>(new Storage(bytes_, Purpose::data, device));
-        device_memory(device).copy_in(mirror_->data_, data_, bytes_);
+        Ref<Storage> made(new Storage(bytes_, Purpose::data, device));
+        device_memory(device).copy_in(made->data_, data_, bytes_);  // throws while a graph is captured
+        mirror_ = std::move(made);
         mirror_version_ = version_;
     }
     return mirror_;
@@ -270,6 +271,8 @@ void Tensor::assign(const Tensor& from) {
     if (!(from.shape() == shape_)) throw ShapeError("assign: {} into {}", from.describe(), describe());
     if (from.dtype() != dtype_) throw DTypeError("assign: {} into {}", from.describe(), describe());
     if (numel() == 0) return;
+    if (device() != Device::cpu && from.device() == Device::cpu && from.contiguous())
+        return device_memory(device()).copy_in(mutable_device_raw(), from.raw(), bytes());
     if (from.device() != device()) return assign(from.to(device()));
     if (device() != Device::cpu && !from.contiguous() && device_copies().contiguous)
         return device_copies().contiguous(from, *this);

@@ -57,7 +57,7 @@ GradientNorms Optimizer::norms(int64_t step) const {
         const double squares = squares_[next++];
         norms.finite = norms.finite && std::isfinite(squares);
         // LoRA's A gets none in its first step, while B is zero
-        if (squares == 0 && !(p.may_be_zero && setting(i).updates == 0))
+        if (squares == 0 && setting(i).updates >= p.zero_updates)
             throw TrainingError(
                 "train: the gradient of parameter \"{}\" is exactly zero in step {}; something cuts it off from "
                 "the loss",

@@ -35,6 +35,9 @@ public:
 
     /// Which groups are trained, and how; the others are frozen: nothing is recorded for them, their moments stay.
     void configure(const GroupSettings& settings);
+    const GroupSettings& settings() const {
+        return settings_;
+    }
     /// Reads the gradients that backward() left. Throws TrainingError naming a parameter that got none, or one that is
     /// exactly zero everywhere though it is not declared so. step: for the message.
     GradientNorms norms(int64_t step) const;

@@ -134,7 +134,8 @@ void record_attention(const RunFolder& run, int64_t steps_done, const Wavllm& mo
     if (!json["clips"].empty()) write_file_atomically(run.path() / "attention.json", line_of(json));
 }
 
-void record_profile(RunFolder& run, int64_t steps_done, const std::string& stage, int64_t steps, const OpClock& clock) {
+void record_profile(RunFolder& run, int64_t steps_done, const std::string& stage, int64_t steps, const OpClock& clock,
+                    Device device) {
     ordered_json ops = ordered_json::array();
     for (const OpClock::Entry& e : clock.entries())
         ops.push_back(
@@ -143,14 +144,13 @@ void record_profile(RunFolder& run, int64_t steps_done, const std::string& stage
         run.log_timing({{"step", steps_done - 1}, {"profile", {{"stage", stage}, {"steps", steps}, {"ops", ops}}}});
     ordered_json purposes = ordered_json::array();
     for (size_t i = 0; i < kPurposes; ++i) {
-        const Account a = memory::account(static_cast<Purpose>(i));
+        const Account a = memory::account(static_cast<Purpose>(i), device);
         purposes.push_back({{"purpose", name(static_cast<Purpose>(i))}, {"bytes", a.bytes}, {"peak", a.peak}});
     }
-    run.log_timing({{"step", steps_done - 1},
-                    {"memory",
-                     {{"total_peak", memory::total().peak},
-                      {"reserved", memory::reserved()},
-                      {"purposes", std::move(purposes)}}}});
+    ordered_json account = {{"device", name(device)}, {"total_peak", memory::total(device).peak}};
+    if (device == Device::cpu) account["reserved"] = memory::reserved();  // the only one whose allocator says
+    account["purposes"] = std::move(purposes);
+    run.log_timing({{"step", steps_done - 1}, {"memory", std::move(account)}});
 }
 
 std::map<int64_t, fs::path> recorded_validations(const fs::path& run) {

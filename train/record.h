@@ -33,8 +33,10 @@ void record_evaluation(const RunFolder& run, const AnsweredSet& set);
 /// Writes attention.json for a few clips whose LLM answers are given, each from one more pass through the LLM.
 void record_attention(const RunFolder& run, int64_t steps_done, const Wavllm& model, const Tokenizer& tokenizer,
                       std::span<const AnsweredSet> sets);
-/// Appends to timing.jsonl the times of `steps` steps of a stage by op, then the memory account.
-void record_profile(RunFolder& run, int64_t steps_done, const std::string& stage, int64_t steps, const OpClock& clock);
+/// Appends to timing.jsonl the times of `steps` steps of a stage by op, then the memory account of the
+/// model's device.
+void record_profile(RunFolder& run, int64_t steps_done, const std::string& stage, int64_t steps, const OpClock& clock,
+                    Device device);
 /// Removes validations of more than steps_done steps: a resumed run makes them again.
 void cut_validations(const RunFolder& run, int64_t steps_done);
 

@@ -4,6 +4,7 @@
 // adapter.safetensors (the result).
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -11,6 +12,14 @@
 #include "train/optimizer.h"
 
 namespace wavllm {
+
+/// The frozen models that an adapter stands on, by their part ("whisper", "llm"). identity: weights_identity
+/// (models/checkpoint/identity.h).
+struct BaseModel {
+    std::string name, identity;
+    bool operator==(const BaseModel&) const = default;
+};
+using BaseModels = std::map<std::string, BaseModel>;
 
 class RunFolder {
 public:
@@ -40,17 +49,30 @@ public:
     /// Loads the newest checkpoint into the optimizer and its parameters, cuts metrics.jsonl back to it, and returns
     /// the steps done; 0 if there is none. Throws FileError if it does not fit the model.
     int64_t restore(Optimizer& optimizer);
-    /// Writes the parameters alone, with the preset as metadata: what transcribe and eval read.
+    /// What save_adapter notes as the adapter's base; without it, nothing.
+    void set_base(BaseModels base) {
+        base_ = std::move(base);
+    }
+    /// Writes the parameters alone, with preset and base as metadata: what transcribe and eval read.
     void save_adapter(const Parameters& parameters) const;
 
 private:
     explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
     std::filesystem::path path_;
     Preset preset_;
+    BaseModels base_;
 };
 
-/// The preset that is stored in an adapter file, and its parameters copied into `parameters`.
+/// The base that is stored in an adapter file; empty in files from before it was stored.
+BaseModels adapter_base(const std::filesystem::path& file);
+/// Throws FileError, naming both, if the adapter in `file` was trained on other models than these.
+void check_adapter_base(const std::filesystem::path& file, const BaseModels& loaded);
+/// The preset that is stored in an adapter file.
 Preset adapter_preset(const std::filesystem::path& file);
+/// An adapter file's values copied into `parameters`. Throws FileError for a tensor that is missing or left over.
 void load_adapter(const std::filesystem::path& file, Parameters& parameters);
+/// The same for a run that begins where another ended: of a prompt adapter that the file lacks whole the new values
+/// stay. Returns whether it does.
+bool start_from_adapter(const std::filesystem::path& file, Parameters& parameters);
 
 }  // namespace wavllm

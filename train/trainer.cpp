@@ -69,6 +69,13 @@ MaskConfig mask_config(const Stage& s) {
     return {s.time_mask, s.time_mask_frames, s.channel_mask, s.channel_mask_width, s.feature_dropout};
 }
 
+/// Until a stage trains the prompt adapter its r is alpha / rank: the steps before need not compute it.
+bool adapts(const Optimizer& optimizer, const Preset& preset) {
+    static_assert(kParameterGroups[3] == "prompt");
+    const GroupSetting& prompt = optimizer.settings()[3];
+    return prompt.trained || prompt.updates > 0 || !preset.train.from.empty();
+}
+
 double share_of(const Stage& stage, const std::string& set) {
     if (stage.shares.empty()) return 1;
     for (const auto& [name, share] : stage.shares)
@@ -85,13 +92,15 @@ bool stop_requested() {
 GroupSettings group_settings(const Preset& preset, int64_t step) {
     GroupSettings settings;
     for (const Stage& s : preset.all_stages()) {
-        const std::array<bool, kParameterGroups.size()> trained{s.trains != "lora", s.trains != "adapter",
-                                                                s.ctc_weight > 0};
+        const std::array<bool, kParameterGroups.size()> trained{s.does_train("adapter"), s.does_train("lora"),
+                                                                s.ctc_weight > 0, s.does_train("prompt")};
+        const std::array<double, kParameterGroups.size()> rates{s.adapter_rate, s.lora_rate, s.adapter_rate,
+                                                                s.prompt_rate};
         const bool current = step < s.steps;
         for (size_t g = 0; g < settings.size(); ++g) {
             if (trained[g]) settings[g].updates += current ? step : s.steps;
             settings[g].trained = trained[g];
-            settings[g].rate = kParameterGroups[g] == "lora" ? s.lora_rate : s.adapter_rate;
+            settings[g].rate = rates[g];
         }
         if (current) break;
         step -= s.steps;
@@ -115,6 +124,7 @@ StepResult training_step(const Wavllm& model, Optimizer& optimizer, std::span<co
                               .ce_weight = stage.ce_weight,
                               .ctc_weight = stage.ctc_weight,
                               .ctc_normalizer = static_cast<double>(transcript_tokens),
+                              .adaptive = adapts(optimizer, preset),
                               .checkpoint_activations = preset.train.checkpoint_activations};
     const Losses losses = forward_backward(model, micro_batches, context);
     result.loss = losses.total;
@@ -206,7 +216,7 @@ std::vector<SpeechBatch> Trainer::batches(int64_t step, StepResult& totals) {
         }
         const std::string& set = train_[drawn.set].name;
         if (totals.set.find(set) == std::string::npos) totals.set += (totals.set.empty() ? "" : "+") + set;
-        SpeechBatch batch = make_batch(clips, true);
+        SpeechBatch batch = make_batch(clips, true, model_.bridge());
         if (batch.features.defined())
             mask_features(batch.features, kernels::make_borders(rows), keys, mask_config(stage), seed,
                           static_cast<uint32_t>(step));
@@ -278,7 +288,8 @@ void Trainer::log_step(int64_t step, const Stage& stage, const StepResult& r, do
     line["target_tokens"] = r.tokens;
     line["audio_seconds"] = r.audio_seconds;
     run_.log(line);
-    run_.log_timing({{"step", step}, {"seconds", seconds}, {"peak_bytes", memory::total().peak}});
+    run_.log_timing(
+        {{"step", step}, {"seconds", seconds}, {"peak_bytes", memory::total(model_.llama().device()).peak}});
 }
 
 std::vector<const SpeechExample*> Trainer::validated(const ExampleSet& set) const {
@@ -303,7 +314,7 @@ void Trainer::record(int64_t steps_done, const std::vector<Validation>& validati
     record_validation(run_, steps_done, sets);
     record_attention(run_, steps_done, model_, tokenizer_, sets);
     run_.log_timing({{"step", steps_done - 1}, {"validation_seconds", seconds}});
-    record_profile(run_, steps_done, stages_[stage_].name, clocked_steps_, clock_);
+    record_profile(run_, steps_done, stages_[stage_].name, clocked_steps_, clock_, model_.llama().device());
     clock_.clear();
     clocked_steps_ = 0;
 }

@@ -23,6 +23,8 @@ struct Command {
 
 /// --no-cache of the commands that read manifests (feature_cache in wavllm/support/speech.h).
 void add_no_cache(CLI::App& app, bool& no_cache);
+/// --frozen: what frozen weights are held in (frozen_dtype_names() in kernels/linear/packed_weight.h).
+void add_frozen(CLI::App& app, std::string& dtype);
 
 /// Adds the parts of a command (`wavllm bench kernels`) as its subcommands, of which one must be given; what is returned
 /// runs it.

@@ -8,6 +8,7 @@
 #include "train/record.h"
 #include "wavllm/command.h"
 #include "wavllm/report/report.h"
+#include "wavllm/support/decode_flags.h"
 #include "wavllm/support/home.h"
 #include "wavllm/support/json_output.h"
 #include "wavllm/support/speech.h"
@@ -18,19 +19,24 @@ namespace {
 
 struct Options {
     std::string run, adapter, manifest, out, head = "llm";
-    int64_t batch = 16, beams = 4;
+    int64_t batch = 16;
+    DecodeFlags decode;
     double ctc_weight = 0.4;
     bool json = false, no_cache = false;
 };
 
 Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
+    if (o.head != "llm" && (o.decode.temperature || !o.decode.compat.empty()))
+        throw UsageError("--temperature and --compat are for --head llm");
+    if (o.head == "ctc" && o.decode.lora_scale)
+        throw UsageError("--lora-scale: LoRA is in the LLM, which --head ctc does not use");
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
     Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
-    const AnswerOptions options{.max_new_tokens = system.preset.data.max_new_tokens,
-                                .batch = o.batch,
-                                .ctc_weight = o.ctc_weight,
-                                .beams = o.beams,
-                                .progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); }};
+    AnswerOptions options = answer_options(with_overrides(system.preset, o.decode.overrides()));
+    options.batch = o.batch;
+    options.ctc_weight = o.ctc_weight;
+    options.beams = o.decode.beams.value_or(options.beams);
+    options.progress = [&](size_t done, size_t) { bar.update(static_cast<int64_t>(done)); };
     const auto by = o.head == "joint" ? evaluate_jointly : evaluate;
     Evaluation e = by(*system.model, *system.tokenizer, pointers_to(examples), options);
     bar.finish();
@@ -92,7 +98,7 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                           app.add_option("--ctc-weight", o->ctc_weight, "of the CTC head in --head joint")
                               ->check(CLI::Range(0.0, 1.0))
                               ->capture_default_str();
-                          app.add_option("--beams", o->beams, "texts that --head joint keeps")->capture_default_str();
+                          add_decode_flags(app, o->decode, true);
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
                           add_no_cache(app, o->no_cache);

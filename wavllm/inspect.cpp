@@ -3,7 +3,7 @@
 #include <map>
 #include <set>
 
-#include "models/checkpoint/checkpoint.h"
+#include "models/checkpoint/released.h"
 #include "models/download.h"
 #include "models/preset/preset.h"
 #include "tensor/error.h"
@@ -67,6 +67,39 @@ void summarise(const json& value, const std::string& key, ordered_json& out) {
     }
 }
 
+/// The released WavLLM: its parts, its sizes, and whether every key is there.
+ordered_json describe_released(const Checkpoint& checkpoint) {
+    const ReleasedReport report = check_released(checkpoint);
+    const ReleasedSizes& s = report.sizes;
+    ordered_json out;
+    out["whole"] = report.whole();
+    out["parts"] = ordered_json::array();
+    int64_t counted = 0, live = 0, second = 0;
+    for (const ReleasedPart& p : report.parts) {
+        out["parts"].push_back(
+            {{"part", p.name}, {"trained", p.trained}, {"tensors", p.tensors}, {"parameters", p.parameters}});
+        live += p.trained == "stage 1" ? p.parameters : 0;
+        counted += p.trained == "stage 1" || p.name == "projection without WavLM" ? p.parameters : 0;
+        second += p.trained == "stage 2" ? p.parameters : 0;
+    }
+    out["trained_in_stage_1"] = live;
+    out["trained_as_the_paper_counts"] = counted;  // with the projection that is not used
+    out["added_in_stage_2"] = second;
+    out["sizes"] = {{"whisper", fmt::format("{} layers, d {}, FFN {}, {} mel", s.whisper_layers, s.whisper_dim,
+                                            s.whisper_ffn, s.mels)},
+                    {"wavlm", fmt::format("{} layers, d {}, FFN {}, {} heads, {} convolutions", s.wavlm_layers,
+                                          s.wavlm_dim, s.wavlm_ffn, s.wavlm_heads, s.convolutions.size())},
+                    {"llama", fmt::format("{} layers, d {}, FFN {}, vocabulary {}", s.layers, s.dim, s.ffn, s.vocab)},
+                    {"lora_rank", s.lora_rank},
+                    {"prompt_adapter",
+                     s.prompt_bottleneck > 0 ? fmt::format("bottleneck {}", s.prompt_bottleneck) : "none (stage 1)"}};
+    for (const auto& [key, names] :
+         {std::pair("unused", &report.unused), std::pair("missing", &report.missing),
+          std::pair("left_over", &report.left_over), std::pair("misshapen", &report.misshapen)})
+        out[key] = *names;
+    return out;
+}
+
 ordered_json describe(const Checkpoint& checkpoint, bool with_tensors) {
     ordered_json out;
     out["path"] = checkpoint.path().string();
@@ -84,6 +117,8 @@ ordered_json describe(const Checkpoint& checkpoint, bool with_tensors) {
     out["tensors"] = all.tensors;
     out["parameters"] = all.parameters;
     out["bytes"] = all.bytes;
+    if (!checkpoint.refused().empty()) out["refused"] = checkpoint.refused();
+    if (is_released(checkpoint)) out["released"] = describe_released(checkpoint);
     if (with_tensors) {
         out["tensor_list"] = ordered_json::array();
         for (const StoredTensor& t : checkpoint.tensors())
@@ -97,6 +132,26 @@ std::string one_line(const ordered_json& value) {
     return printable(value.dump(-1, ' ', false, json::error_handler_t::replace), 120);
 }
 
+void print_released(const ordered_json& released) {
+    fmt::print("the released WavLLM: {}\n\n",
+               released["whole"].get<bool>() ? "every key is there, none is left over" : "NOT whole, see below");
+    Table parts({"part", "trained", "tensors", "parameters"}, {true, true});
+    for (const auto& p : released["parts"])
+        parts.add({p["part"].get<std::string>(), p["trained"].get<std::string>(),
+                   with_commas(p["tensors"].get<int64_t>()), with_commas(p["parameters"].get<int64_t>())});
+    parts.print();
+    fmt::print(
+        "\n  trained in stage 1: {}; with the unused projection, as the paper counts: {}; added in stage 2: {}\n",
+        with_commas(released["trained_in_stage_1"].get<int64_t>()),
+        with_commas(released["trained_as_the_paper_counts"].get<int64_t>()),
+        with_commas(released["added_in_stage_2"].get<int64_t>()));
+    for (const auto& [key, value] : released["sizes"].items())
+        fmt::print("  {}: {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    for (const char* key : {"unused", "missing", "left_over", "misshapen"})
+        for (const auto& name : released[key]) fmt::print("  {}: {}\n", key, printable(name.get<std::string>(), 200));
+    fmt::print("\n");
+}
+
 void print(const ordered_json& facts) {
     fmt::print("{}\nformat {}\n", facts["path"].get<std::string>(), facts["format"].get<std::string>());
     if (!facts["metadata"].empty()) {
@@ -105,6 +160,10 @@ void print(const ordered_json& facts) {
             fmt::print("  {} = {}\n", printable(key), one_line(value));
     }
     fmt::print("\n");
+    if (facts.contains("released")) print_released(facts["released"]);
+    if (facts.contains("refused"))
+        for (const auto& [tensor, why] : facts["refused"].items())
+            fmt::print("not readable: {}: {}\n", printable(tensor), why.get<std::string>());
     if (facts.contains("tensor_list")) {
         Table list({"tensor", "shape", "dtype", "bytes"}, {true, true, true, false});
         for (const auto& t : facts["tensor_list"])
@@ -171,7 +230,7 @@ int inspect(const Options& options) {
 
 WAVLLM_COMMAND(
     inspect,
-    {"inspect", "what is in a checkpoint (GGUF, CTranslate2, safetensors) or a preset",
+    {"inspect", "what is in a checkpoint (GGUF, CTranslate2, safetensors, PyTorch) or a preset",
      "wavllm inspect smollm2-135m-instruct-q4_1 --tensors", [](CLI::App& app) {
          auto options = std::make_shared<Options>();
          app.add_option("what", options->target, "file, folder, name in presets/sources.json, or preset")->required();

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "kernels/common/fusion.h"
+#include "kernels/linear/packed_weight.h"
 #include "tensor/allocator.h"
 #include "tensor/device.h"
 #include "tensor/error.h"
@@ -87,6 +88,14 @@ int run(int argc, char** argv) {
 void add_no_cache(CLI::App& app, bool& no_cache) {
     app.add_flag("--no-cache", no_cache,
                  "keep the encoder's features in memory: 50 kB a second of speech, Whisper base");
+}
+
+void add_frozen(CLI::App& app, std::string& dtype) {
+    const auto names = frozen_dtype_names();
+    app.add_option(
+           "--frozen,--panels", dtype,
+           "frozen weights: f32, bf16, int8, q8_0, q4_1 (or q4), q4_0, or bf16 where the CPU multiplies it (auto)")
+        ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())));
 }
 
 std::function<int()> setup_parts(const std::string& command, CLI::App& app) {

@@ -175,10 +175,10 @@ WAVLLM_COMMAND(transcribe,
                                    "Hugging Face folder");
                     app.add_option("--language", by.language, "spoken language, Whisper's code (en)");
                     app.add_option("--batch", by.batch, "chunks that Whisper decodes together (8)");
-                    app.add_option("--max-tokens", by.max_tokens, "of a chunk: 30 s for Whisper, 20 s else (224)");
-                    app.add_option("--panels", by.panels,
-                                   "Whisper's weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                        ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                    add_decode_flags(app, by.decode, true);
+                    app.add_option("--max-tokens,--max-new-tokens", by.max_tokens,
+                                   "of a chunk: 30 s for Whisper, 20 s else (224)");
+                    add_frozen(app, by.panels);
                     app.add_flag("--json", o->as_json, "one JSON object a line");
                     return [o] { return transcribe_command(*o); };
                 }});

@@ -1,117 +1,116 @@
-// Attention by its definition, one head of one sequence at a time, with all its scores in memory. Slow and simple: the
-// second opinion on the fused op, which shares none of this code.
+// Attention by its definition, made of other ops, one head of one sequence at a time, with all its scores in memory: the
+// second opinion on the fused op, with which it shares no code, on every device.
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <functional>
+#include <numeric>
 
+#include "autograd/ops/add.h"
 #include "autograd/ops/attention.h"
+#include "autograd/ops/columns.h"
+#include "autograd/ops/matmul.h"
+#include "autograd/ops/mul.h"
+#include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
+#include "autograd/ops/softmax.h"
+#include "autograd/ops/view.h"
 #include "autograd/tape.h"
-#include "kernels/common/check.h"
+#include "kernels/attention/attention.h"
 
 namespace wavllm {
 
 namespace {
 
-/// One head of one sequence: rows of q, k, v as the tensors' strides place them.
-struct Head {
-    const float *q, *k, *v;
-    int64_t q_row, k_row, v_row, queries, keys, dh;
-    bool causal;
-    float scale;
+using Sizes = kernels::detail::AttentionSizes;
 
-    int64_t visible(int64_t i) const {
-        return causal ? std::clamp<int64_t>(i + 1 + keys - queries, 0, keys) : keys;
+/// [T, H, Dh], possibly strided, as rows of H * Dh.
+Tensor as_rows(const Tensor& x) {
+    const Shape rows({x.dim(0), x.dim(1) * x.dim(2)});
+    if (x.contiguous()) return reshape(x, rows);
+    const Tensor packed =
+        record("contiguous", x.to_contiguous(), {&x}, [] { return [](Backward& b) { b.add(0, b.dy()); }; });
+    return reshape(packed, rows);
+}
+
+/// Rows begin .. begin + n - 1.
+Tensor rows_of(const Tensor& x, int64_t begin, int64_t n) {
+    if (begin == 0 && n == x.dim(0)) return x;
+    std::vector<int32_t> index(static_cast<size_t>(n));
+    std::iota(index.begin(), index.end(), static_cast<int32_t>(begin));
+    return gather_rows(x, Tensor::from(index, {n}));
+}
+
+/// A constant [rows, columns] whose elements f gives, in the dtype and on the device of `like`.
+Tensor constant(int64_t rows, int64_t columns, const Tensor& like, const std::function<float(int64_t, int64_t)>& f) {
+    Tensor t = Tensor::empty({rows, columns});
+    float* p = t.mutable_data<float>();
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) *p++ = f(i, j);
+    return (like.dtype() == DType::f32 ? t : t.to(like.dtype())).to(like.device());
+}
+
+/// parts(0), parts(1) ... side by side or one below the other, in pairs, so that no element moves more than log2(n) times.
+Tensor join(int64_t first, int64_t last, const std::function<Tensor(int64_t)>& part,
+            const std::function<Tensor(const Tensor&, const Tensor&)>& pair) {
+    if (last - first == 1) return part(first);
+    const int64_t middle = (first + last) / 2;
+    const Tensor a = join(first, middle, part, pair);
+    return pair(a, join(middle, last, part, pair));
+}
+
+/// gate_i * by_distance[j - i] for all i and j of one head: [queries, keys].
+Tensor bias_of(const AttentionBias& bias, const Tensor& gate, const Tensor& distances, int64_t keys, int64_t head) {
+    const Tensor ones = Tensor::full({1, keys}, 1.0, gate.dtype()).to(gate.device());
+    const Tensor by_distance = gather_rows(slice_columns(bias.by_distance, head, head + 1), distances);
+    return mul(matmul(slice_columns(gate, head, head + 1), ones), reshape(by_distance, {gate.dim(0), keys}));
+}
+
+/// [queries, H * Dh] of one sequence, from its own rows.
+Tensor attend(const Sizes& z, int64_t s, const Tensor& q, const Tensor& k, const Tensor& v,
+              const AttentionLayout& layout, const AttentionBias& bias) {
+    const int64_t queries = z.queries(s), keys = z.keys(s);
+    if (keys == 0) return Tensor::zeros({queries, z.heads * z.dh}, q.dtype(), q.device());
+    const auto visible = [&](int64_t i, int64_t j) { return j < z.visible(s, i); };
+    Tensor hide, seen, gate, distances;
+    if (z.causal) {
+        // Not -inf: a row that sees no key would become NaN. Its result is made zero by `seen`.
+        hide = constant(queries, keys, q, [&](int64_t i, int64_t j) { return visible(i, j) ? 0.0f : -1e30f; });
+        seen = constant(queries, keys, q, [&](int64_t i, int64_t j) { return visible(i, j) ? 1.0f : 0.0f; });
     }
-};
-
-float dot(const float* a, const float* b, int64_t n) {
-    float sum = 0;
-    for (int64_t i = 0; i < n; ++i) sum = std::fma(a[i], b[i], sum);
-    return sum;
-}
-
-void add_scaled(float factor, const float* x, int64_t n, float* y) {
-    for (int64_t i = 0; i < n; ++i) y[i] = std::fma(factor, x[i], y[i]);
-}
-
-/// p[i, :] = softmax(scale q_i . k_j) over the keys that i sees, zeros elsewhere.
-void softmax_of_scores(const Head& h, float* p) {
-    for (int64_t i = 0; i < h.queries; ++i, p += h.keys) {
-        const int64_t n = h.visible(i);
-        float top = -std::numeric_limits<float>::infinity(), total = 0;
-        for (int64_t j = 0; j < n; ++j)
-            top = std::max(top, p[j] = h.scale * dot(h.q + i * h.q_row, h.k + j * h.k_row, h.dh));
-        for (int64_t j = 0; j < n; ++j) total += p[j] = std::exp(p[j] - top);
-        for (int64_t j = 0; j < h.keys; ++j) p[j] = j < n ? p[j] / total : 0.0f;
+    if (bias.defined()) {
+        gate = rows_of(bias.gate, z.q_begin(s), queries);
+        const int64_t reach = bias.by_distance.dim(0) / 2;
+        std::vector<int32_t> index;
+        for (int64_t i = 0; i < queries; ++i)
+            for (int64_t j = 0; j < keys; ++j)
+                index.push_back(static_cast<int32_t>(reach + std::clamp(j - i, -reach, reach)));
+        distances = Tensor::from(index, {queries * keys});
     }
-}
-
-/// Calls f(head description, p, sequence's first query, first key, head, kv head) for every head of every sequence.
-template <class F>
-void for_each_head(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout, F&& f) {
-    const kernels::detail::AttentionSizes z = kernels::detail::attention_sizes("attention_composed", q, k, v, layout);
-    for (int64_t s = 0; s < z.sequences(); ++s) {
-        Tensor p = kernels::workspace({z.queries(s), z.keys(s)});
-        for (int64_t head = 0; head < z.heads; ++head) {
-            const int64_t q0 = z.q_begin(s), k0 = z.k_begin(s), g = z.kv_head(head);
-            const Head h{q.data<float>() + q0 * q.stride(0) + head * q.stride(1),
-                         k.data<float>() + k0 * k.stride(0) + g * k.stride(1),
-                         v.data<float>() + k0 * v.stride(0) + g * v.stride(1),
-                         q.stride(0),
-                         k.stride(0),
-                         v.stride(0),
-                         z.queries(s),
-                         z.keys(s),
-                         z.dh,
-                         z.causal,
-                         static_cast<float>(layout.scale)};
-            softmax_of_scores(h, p.mutable_data<float>());
-            f(h, p.data<float>(), (q0 * z.heads + head) * z.dh, (k0 * z.kv_heads + g) * z.dh);
-        }
-    }
-}
-
-void backward_of(Backward& b, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
-    Tensor dq = Tensor::zeros(q.shape()), dk = Tensor::zeros(k.shape()), dv = Tensor::zeros(v.shape());
-    const float* pdy = b.dy().data<float>();
-    float *pdq = dq.mutable_data<float>(), *pdk = dk.mutable_data<float>(), *pdv = dv.mutable_data<float>();
-    const int64_t q_step = q.dim(1) * q.dim(2), k_step = k.dim(1) * k.dim(2);
-    for_each_head(q, k, v, layout, [&](const Head& h, const float* p, int64_t q_at, int64_t k_at) {
-        for (int64_t i = 0; i < h.queries; ++i, p += h.keys) {
-            const float* dyi = pdy + q_at + i * q_step;
-            const int64_t n = h.visible(i);
-            float mean = 0;  // of dp under p
-            for (int64_t j = 0; j < n; ++j) mean = std::fma(p[j], dot(dyi, h.v + j * h.v_row, h.dh), mean);
-            for (int64_t j = 0; j < n; ++j) {
-                const float ds = h.scale * p[j] * (dot(dyi, h.v + j * h.v_row, h.dh) - mean);
-                add_scaled(ds, h.k + j * h.k_row, h.dh, pdq + q_at + i * q_step);
-                add_scaled(ds, h.q + i * h.q_row, h.dh, pdk + k_at + j * k_step);
-                add_scaled(p[j], dyi, h.dh, pdv + k_at + j * k_step);
-            }
-        }
-    });
-    if (b.wants(0)) b.add(0, std::move(dq));
-    if (b.wants(1)) b.add(1, std::move(dk));
-    if (b.wants(2)) b.add(2, std::move(dv));
+    const auto head = [&](int64_t h) {
+        const auto of = [&](const Tensor& x, int64_t at) { return slice_columns(x, at * z.dh, (at + 1) * z.dh); };
+        Tensor scores = scale(matmul(of(q, h), of(k, z.kv_head(h)), true, layout.products), layout.scale);
+        if (bias.defined()) scores = scores + bias_of(bias, gate, distances, keys, h);
+        if (hide.defined()) scores = scores + hide;
+        Tensor p = softmax(scores);
+        if (seen.defined()) p = mul(p, seen);
+        return matmul(p, of(v, z.kv_head(h)), false, layout.products);
+    };
+    return join(0, z.heads, head, concat_columns);
 }
 
 }  // namespace
 
-Tensor attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
-    Tensor y = Tensor::zeros({q.dim(0), q.dim(1) * q.dim(2)});
-    float* py = y.mutable_data<float>();
-    const int64_t step = y.dim(1);
-    for_each_head(q, k, v, layout, [&](const Head& h, const float* p, int64_t q_at, int64_t) {
-        for (int64_t i = 0; i < h.queries; ++i)
-            for (int64_t j = 0; j < h.visible(i); ++j)
-                add_scaled(p[i * h.keys + j], h.v + j * h.v_row, h.dh, py + q_at + i * step);
-    });
-    return record("attention_composed", y, {&q, &k, &v}, [&] {
-        return [q = Saved(q), k = Saved(k), v = Saved(v), layout](Backward& b) {
-            backward_of(b, q.get(), k.get(), v.get(), layout);
-        };
-    });
+Tensor attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                          const AttentionBias& bias) {
+    const Sizes z = kernels::detail::attention_sizes("attention_composed", q, k, v, layout);
+    kernels::detail::check_attention_bias("attention_composed", bias, q, layout);
+    if (q.dim(0) == 0) return Tensor::zeros({0, z.heads * z.dh}, q.dtype(), q.device());
+    const Tensor rows_q = as_rows(q), rows_k = as_rows(k), rows_v = as_rows(v);
+    const auto sequence = [&](int64_t s) {
+        return attend(z, s, rows_of(rows_q, z.q_begin(s), z.queries(s)), rows_of(rows_k, z.k_begin(s), z.keys(s)),
+                      rows_of(rows_v, z.k_begin(s), z.keys(s)), layout, bias);
+    };
+    return join(0, z.sequences(), sequence, [](const Tensor& a, const Tensor& b) { return concat_rows({a, b}); });
 }
 
 }  // namespace wavllm

@@ -2,6 +2,7 @@
 
 #include "autograd/derivative.h"
 #include "autograd/tape.h"
+#include "kernels/linear/case_weights.h"
 #include "kernels/linear/linear.h"
 
 namespace wavllm {
@@ -28,7 +29,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
 DERIVATIVE(linear) {
     const Tensor bias = in.size() > 2 ? in[2] : Tensor();
     if (!p.flag("packed")) return linear(in[0], in[1], bias);
-    return linear(in[0], packed_once(in[1].detach(), p.flag("bf16") ? DType::bf16 : DType::f32), bias);
+    return linear(in[0], packed_once(in[1].detach(), packed_dtype(p)), bias);
 }
 
 }  // namespace wavllm

@@ -10,6 +10,7 @@
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
 #include "kernels/common/fusion.h"
+#include "kernels/linear/case_weights.h"
 
 namespace wavllm {
 
@@ -51,8 +52,7 @@ DERIVATIVE(lora_linear) {
     const DropoutKey drop{p.f("dropout"), 7, 21, 3, keys};
     const LoraScale s =
         in.size() < 5 ? LoraScale{p.number("scale")} : LoraScale{1, in[4], kernels::make_borders(p.list("lengths"))};
-    return lora_linear(in[0], packed_once(in[1].detach(), p.flag("bf16") ? DType::bf16 : DType::f32), in[2], in[3], s,
-                       &drop);
+    return lora_linear(in[0], packed_once(in[1].detach(), packed_dtype(p)), in[2], in[3], s, &drop);
 }
 
 }  // namespace wavllm

@@ -5,6 +5,7 @@
 
 #include "kernels/attention/attention_bf16.h"
 #include "kernels/attention/attention_f64.h"
+#include "kernels/attention/distance_bias.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/attention/tile.h"
 #include "kernels/common/check.h"
@@ -54,6 +55,18 @@ detail::AttentionSizes detail::attention_sizes(std::string_view op, const Tensor
     return sizes;
 }
 
+void detail::check_attention_bias(std::string_view op, const AttentionBias& bias, const Tensor& q,
+                                  const AttentionLayout& layout) {
+    if (!bias.defined()) return;
+    expect(op, "gate", bias.gate, {q.dim(0), q.dim(1)}, DType::f32, q.device());
+    expect(op, "by_distance", bias.by_distance, DType::f32, q.device());
+    if (bias.by_distance.rank() != 2 || bias.by_distance.dim(0) % 2 == 0 || bias.by_distance.dim(1) != q.dim(1))
+        throw ShapeError("{}: by_distance must be [2 R + 1, {}] for q {}, but is {}", op, q.dim(1), q.describe(),
+                         bias.by_distance.describe());
+    if (layout.products != DType::f32)
+        throw DTypeError("{}: with a bias products are in f32, but {} was asked for", op, name(layout.products));
+}
+
 namespace {
 
 /// Keys and values of every (sequence, kv head), packed once for all query tiles: blocks of kBlock keys, each k
@@ -97,6 +110,8 @@ struct QueryTile {
     alignas(64) float y[kBlock * kMaxHead];    // sum of p v, not yet divided
     alignas(64) float total[kBlock * kLanes];  // sum of p, lane by lane
     alignas(64) float maximum[kBlock];
+    float gate[kBlock];           // of the bias
+    const float* bias = nullptr;  // of this head, by key minus query; null: none
 };
 
 // Finite, so that (lowest - lowest) is 0 where a row has seen nothing yet.
@@ -133,6 +148,15 @@ void softmax_step(float* scores, int64_t vectors, const int64_t* visible, bool m
     }
 }
 
+/// Rows of scores from query i on, against the keys from j on, get their bias.
+void add_bias(float* scores, int64_t vectors, const float* gate, const float* bias, int64_t i, int64_t j) {
+    for (int64_t r = 0; r < kRows; ++r)
+        for (int64_t n = 0; n < vectors * kLanes; n += kLanes) {
+            float* s = scores + r * kBlock + n;
+            store(s, fma(broadcast(gate[r]), load(bias + j + n - i - r), load(s)));
+        }
+}
+
 /// All keys of a sequence past one tile of its queries.
 void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t head, int64_t first, int64_t rows) {
     const detail::AttentionSizes& z = packed.z;
@@ -154,6 +178,7 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
             if (keys <= 0) continue;
             row_product<Start::overwrite>({tile.q + r * z.padded, z.padded, 1}, k, kBlock, z.dh, scores, kBlock,
                                           key_vectors);
+            if (tile.bias) add_bias(scores, key_vectors, tile.gate + r, tile.bias, first + r, j);
             softmax_step(scores, key_vectors, visible, masked, tile.maximum + r, tile.total + r * kLanes, factor);
             row_product<Start::scale>({scores, kBlock, 1}, v, z.padded, keys, tile.y + r * z.padded, z.padded, vectors,
                                       factor);
@@ -163,16 +188,20 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
 
 }  // namespace
 
-AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout) {
-    if (f64::runs(q)) return f64::attention(q, k, v, layout);
+AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                           const AttentionBias& bias) {
+    if (f64::runs(q)) return f64::attention(q, k, v, layout, bias);
     const detail::AttentionSizes z = detail::attention_sizes("attention", q, k, v, layout);
     if (layout.products != DType::f32 && layout.products != DType::bf16)
         throw DTypeError("attention: products can be in f32 or bf16, but not in {}", name(layout.products));
-    if (q.device() != Device::cpu) return detail::attention_on_device(q, k, v, layout, z);
+    detail::check_attention_bias("attention", bias, q, layout);
+    if (q.device() != Device::cpu) return detail::attention_on_device(q, k, v, layout, bias, z);
     if (layout.products == DType::bf16) return attention_bf16(q, k, v, layout, z);
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}), Tensor::empty({q.dim(0), z.heads})};
     float *py = result.y.mutable_data<float>(), *plse = result.log_sum_exp.mutable_data<float>();
     const Packed packed(k, v, z);
+    const DistanceBias by_distance(bias, z);
+    const float* gate = bias.defined() ? bias.gate.data<float>() : nullptr;
     int64_t longest = 0;
     for (int64_t s = 0; s < z.sequences(); ++s) longest = std::max(longest, z.queries(s));
     const int64_t tiles = round_up(longest, kBlock) / kBlock;
@@ -190,6 +219,9 @@ AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, co
             std::fill(tile.y, tile.y + padded_rows * z.padded, 0.0f);
             std::fill(tile.total, tile.total + padded_rows * kLanes, 0.0f);
             std::fill(tile.maximum, tile.maximum + padded_rows, kLowest);
+            tile.bias = by_distance.head(head);
+            for (int64_t i = 0; gate && i < padded_rows; ++i)
+                tile.gate[i] = i < rows ? gate[(row + i) * z.heads + head] : 0.0f;
             attend(tile, packed, sequence, head, first, rows);
             for (int64_t i = 0; i < rows; ++i) {
                 const float total = sum(load(tile.total + i * kLanes));

@@ -7,12 +7,13 @@ namespace wavllm::kernels {
 
 namespace {
 
-template <class Tile>
-constexpr size_t forward_shared() {  // q, k, v, probabilities
-    return sizeof(float) * (Tile::kHead * (Tile::Rows + 2 * Tile::Cols) + Tile::kScores * Tile::Rows);
+template <class Tile, bool kBias>
+constexpr size_t forward_shared() {  // q, k, v, probabilities, bias by distance
+    return sizeof(float) * (Tile::kHead * (Tile::Rows + 2 * Tile::Cols) + Tile::kScores * Tile::Rows +
+                            (kBias ? Tile::Rows + Tile::Cols : 0));
 }
 
-template <class Tile>
+template <class Tile, bool kBias>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     attention_kernel(DeviceAttention a, int64_t tiles, bool q_vectors, bool k_vectors, bool v_vectors, float* y,
                      float* log_sum_exp) {
@@ -20,6 +21,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     WAVLLM_DYNAMIC_SHARED(float, shared);
     float *q = shared, *k = q + Tile::kHead * Tile::Rows, *v = k + Tile::kHead * Tile::Cols,
           *p = v + Tile::kHead * Tile::Cols;
+    [[maybe_unused]] float* distances = p + Tile::kScores * Tile::Rows;
     const auto item = AttentionItem::of(blockIdx.x, a.heads, tiles);
     const auto sequence = AttentionSequence::of(a, item.sequence);
     // The last tiles see the most keys under a causal mask: they start first.
@@ -31,6 +33,12 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     load_heads<Tile, Tile::Rows>(q, a.q.p + row0 * a.q.row + item.head * a.q.head, a.q.row, rows, a.dh,
                                  a.scale * kAttentionLog2E, q_vectors);
 
+    [[maybe_unused]] float gate[RT];
+    if constexpr (kBias)
+        for (int r = 0; r < RT; ++r) {
+            const int64_t i = min(static_cast<int64_t>(ty * RT + r), rows - 1);
+            gate[r] = a.gate[(row0 + i) * a.heads + item.head] * kAttentionLog2E;
+        }
     float o[RT][Tile::Chunks][4], maximum[RT], total[RT];
     set_zero<Tile>(o);
 #pragma unroll
@@ -46,9 +54,17 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                                      k_vectors);
         load_heads<Tile, Tile::Cols>(v, a.v.p + row * a.v.row + kv_head * a.v.head, a.v.row, keys, a.dh, 1.0f,
                                      v_vectors);
+        if constexpr (kBias) load_distances<Tile>(distances, a, item.head, j - first - (Tile::Rows - 1));
         __syncthreads();
         float s[RT][CT];
         dot_products<Tile>(q, k, a.dh, s);
+        if constexpr (kBias) {
+#pragma unroll
+            for (int r = 0; r < RT; ++r)
+#pragma unroll
+                for (int c = 0; c < CT; ++c)
+                    s[r][c] = fmaf(gate[r], distances[tx + 16 * c - (ty * RT + r) + Tile::Rows - 1], s[r][c]);
+        }
 #pragma unroll
         for (int r = 0; r < RT; ++r) {
             const int visible = sequence.visible_after(first + ty * RT + r, j, Tile::Cols);
@@ -85,15 +101,23 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     }
 }
 
-template <class Tile>
-void forward_with(const DeviceAttention& a, float* y, float* log_sum_exp) {
+template <class Tile, bool kBias>
+void launch_forward(const DeviceAttention& a, float* y, float* log_sum_exp) {
     const int64_t tiles = (a.longest_q + Tile::Rows - 1) / Tile::Rows;
-    launch(attention_kernel<Tile>,
+    launch(attention_kernel<Tile, kBias>,
            {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
             .block = Tile::kThreads,
-            .shared_bytes = forward_shared<Tile>(),
-            .name = "attention"},
+            .shared_bytes = forward_shared<Tile, kBias>(),
+            .name = kBias ? "attention with a gated bias" : "attention"},
            a, tiles, in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh), y, log_sum_exp);
+}
+
+template <class Tile>
+void forward_with(const DeviceAttention& a, float* y, float* log_sum_exp) {
+    if (a.gate != nullptr)
+        launch_forward<Tile, true>(a, y, log_sum_exp);
+    else
+        launch_forward<Tile, false>(a, y, log_sum_exp);
 }
 
 void forward(const DeviceAttention& a, float* y, float* log_sum_exp) {

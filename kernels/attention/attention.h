@@ -21,15 +21,28 @@ struct AttentionLayout {
     DType products = DType::f32;
 };
 
+/// An additive bias of the scores by relative position, with a gate of its own for every query and head (WavLM, Chen et al.
+/// 2022, section III-A):
+///     s_ij += gate[i, h] * by_distance[R + clamp(j - i, -R, R), h]
+/// with i and j counted from the beginning of their sequence. Never whole in memory. Both defined, or neither.
+struct AttentionBias {
+    Tensor gate;         ///< [Tq, H] f32
+    Tensor by_distance;  ///< [2 R + 1, H] f32
+
+    bool defined() const {
+        return gate.defined() || by_distance.defined();
+    }
+};
+
 namespace kernels {
 
 struct AttentionForward {
     Tensor y;            ///< [Tq, H*Dh] f32
-    Tensor log_sum_exp;  ///< [Tq, H] f32: log2 of sum over j of e^(scale q.k_j), -inf if the row sees no key
+    Tensor log_sum_exp;  ///< [Tq, H] f32: log2 of sum over j of e^s_j, -inf if the row sees no key
 };
 
 /// For every query row i and head h of a sequence, with kv head g = h / (H / Hkv):
-///     s_j = scale * q[i,h,:] . k[j,g,:]        p = softmax(s) over the keys that i sees
+///     s_j = scale * q[i,h,:] . k[j,g,:] (+ bias)        p = softmax(s) over the keys that i sees
 ///     y[i, h*Dh:(h+1)*Dh] = sum over j of p_j v[j,g,:]
 /// Vaswani et al. 2017, eq. 1, for many sequences of any lengths in one call; computed block by block with a running
 /// maximum (Milakov & Gimelshein 2018; Dao et al. 2022), so memory is linear in T.
@@ -37,21 +50,31 @@ struct AttentionForward {
 /// fused projection), Dh must be contiguous. A row that sees no key gives zeros.
 /// q, k, v and the result are on one device, borders on the CPU.
 /// A row's bits depend on its own query and on the keys and values that it sees, on nothing else.
-/// Throws ShapeError for shapes or borders that do not fit, DTypeError for anything but f32, or f64
-/// for all of them (attention_f64.h).
-AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout);
+/// Throws ShapeError for shapes or borders that do not fit, DTypeError for anything but f32, or f64 for all of them
+/// (attention_f64.h), and for products in bf16 with a bias.
+AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
+                           const AttentionBias& bias = {});
 
 struct AttentionGradients {
     Tensor dq, dk, dv;  ///< contiguous, shaped like q, k, v; undefined where not wanted
+    Tensor dgate;       ///< like gate
+};
+
+/// Which gradients are wanted. dk and dv come together.
+struct AttentionWants {
+    bool dq = true, dkv = true, dgate = false;
+    Tensor* dby_distance = nullptr;  ///< added to
 };
 
 /// Recomputes p from the log-sum-exp. With delta_i = dy_i . y_i and ds_ij = p_ij (dy_i . v_j - delta_i):
 ///     dv_j = sum_i p_ij dy_i     dq_i = scale sum_j ds_ij k_j     dk_j = scale sum_i ds_ij q_i
+///     dgate_i = sum_j ds_ij by_distance[j - i]     dby_distance[d] += sum over j - i = d of gate_i ds_ij
 /// dy, y: [Tq, H*Dh] contiguous. Sums run over keys in order, and over queries in order within one head; the heads that
-/// share a kv head are added in order. Memory linear in T. dk and dv come together.
+/// share a kv head are added in order. dby_distance is summed in each sequence, then over sequences in order. Memory linear in
+/// T.
 AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
-                                      const AttentionForward& forward, const AttentionLayout& layout, bool want_dq,
-                                      bool want_dkv);
+                                      const AttentionForward& forward, const AttentionLayout& layout,
+                                      const AttentionWants& wants = {}, const AttentionBias& bias = {});
 
 namespace detail {
 
@@ -88,6 +111,9 @@ struct AttentionSizes {
 
 AttentionSizes attention_sizes(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v,
                                const AttentionLayout& layout);
+/// Throws unless the bias is absent or fits.
+void check_attention_bias(std::string_view op, const AttentionBias& bias, const Tensor& q,
+                          const AttentionLayout& layout);
 
 }  // namespace detail
 

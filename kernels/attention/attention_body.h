@@ -20,6 +20,9 @@ struct DeviceAttention {
     int dh;
     bool causal;
     float scale;
+    /// AttentionBias: gate [Tq, heads], by_distance [heads, 2 reach + 1]; null: none.
+    const float *gate = nullptr, *by_distance = nullptr;
+    int64_t reach = 0;
 };
 
 /// dy and y: [Tq, heads * Dh]; delta: workspace [Tq, heads]. dq, and dk with dv, are null where they are not wanted.
@@ -27,7 +30,15 @@ struct DeviceAttentionGradients {
     const float *dy, *y, *log_sum_exp;
     int64_t q_rows;
     float *delta, *dq, *dk, *dv;
+    /// dgate like gate; dby_distance [2 reach + 1, heads], added to, with `parts`, workspace: what each tile of queries adds,
+    /// [sequences, heads, tiles of attention_dq_rows(dh) in the longest sequence, 2 reach + 1].
+    float *dgate = nullptr, *dby_distance = nullptr, *parts = nullptr;
 };
+
+/// Queries in a tile of the gradient of q.
+constexpr int64_t attention_dq_rows(int64_t dh) {
+    return dh <= 64 ? 64 : 32;
+}
 
 inline CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)> attention_body{"attention"};
 inline CudaBody<void(const DeviceAttention& a, const DeviceAttentionGradients& g)> attention_backward_body{

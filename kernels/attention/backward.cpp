@@ -1,10 +1,12 @@
 // Backward of attention: one item is one head of one sequence. Key blocks outside, query tiles inside: dk and dv of a
 // block stay in cache while all queries pass, and dq of a row grows in the order of the keys.
 
+#include <optional>
 #include <utility>
 
 #include "kernels/attention/attention_bf16.h"
 #include "kernels/attention/attention_f64.h"
+#include "kernels/attention/distance_bias.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/common/check.h"
 #include "tensor/thread_pool.h"
@@ -58,11 +60,61 @@ void unpack(const float* from, int64_t rows, int64_t dh, int64_t padded, float f
         });
 }
 
+/// The bias of one item, and its gradients: lane by lane, and by distance without the clamp.
+struct BiasScratch {
+    BiasScratch(int64_t queries, int64_t keys)
+        : left(queries + kBlock),
+          distances(left + keys + kBlock),
+          rows(round_up(queries, kBlock)),
+          memory(workspace({rows * (1 + kLanes) + distances})) {
+        dgate = memory.mutable_data<float>();
+        gate = dgate + rows * kLanes;
+        dby_distance = gate + rows + left;
+        std::fill(dgate, dgate + memory.numel(), 0.0f);
+    }
+
+    int64_t left, distances, rows;
+    Tensor memory;
+    const float* bias = nullptr;  // by key minus query, in units of log 2
+    float *gate, *dgate, *dby_distance;
+
+    /// by_distance's gradient of this item, with the clamp: to[2 reach + 1].
+    void fold(int64_t reach, float* to) const {
+        std::fill(to, to + 2 * reach + 1, 0.0f);
+        for (int64_t d = -left; d < distances - left; ++d) to[reach + std::clamp(d, -reach, reach)] += dby_distance[d];
+    }
+};
+
 struct Item {
     const detail::AttentionSizes& z;
     Scratch& s;
     int64_t sequence;
     bool want_dq, want_dkv;
+    BiasScratch* bias = nullptr;
+
+    /// Scores of kRows rows from row i, against the keys from j, get their bias.
+    void add_bias(int64_t i, int64_t r, int64_t j, int64_t vectors) const {
+        for (int64_t row = 0; row < kRows; ++row)
+            for (int64_t n = 0; n < vectors * kLanes; n += kLanes) {
+                float* p = s.p + (r + row) * kBlock + n;
+                store(p, fma(broadcast(bias->gate[i + row]), load(bias->bias + j + n - i - row), load(p)));
+            }
+    }
+    /// What those rows add to the gradients of gate and bias.
+    void add_bias_gradients(int64_t i, int64_t r, int64_t j, int64_t vectors) const {
+        for (int64_t row = 0; row < kRows; ++row) {
+            const vf gate = broadcast(bias->gate[i + row]);
+            float* lanes = bias->dgate + (i + row) * kLanes;
+            vf sums = load(lanes);
+            for (int64_t n = 0; n < vectors * kLanes; n += kLanes) {
+                const vf ds = load(s.ds + (r + row) * kBlock + n);
+                const int64_t d = j + n - i - row;
+                sums = fma(ds, load(bias->bias + d), sums);
+                store(bias->dby_distance + d, fma(gate, ds, load(bias->dby_distance + d)));
+            }
+            store(lanes, sums);
+        }
+    }
 
     /// p and ds of kRows rows from row i of the sequence (row r of the tile) against the block from key j: scores and
     /// dy.v become p and ds, exact zeros where a row does not see a key. `vectors` are stored.
@@ -108,7 +160,9 @@ struct Item {
             float *p = s.p + r1 * kBlock, *ds = s.ds + r1 * kBlock;
             row_product<Start::overwrite>({s.q + i * padded, padded, 1}, s.kt, kBlock, z.dh, p, kBlock, row_vectors);
             row_product<Start::overwrite>({s.dy + i * padded, padded, 1}, s.vt, kBlock, z.dh, ds, kBlock, row_vectors);
+            if (bias) add_bias(i, r1, j, row_vectors);
             probabilities(i, r1, j, row_vectors, key_vectors);
+            if (bias) add_bias_gradients(i, r1, j, row_vectors);
         }
         const float *p = s.p + r0 * kBlock, *ds = s.ds + r0 * kBlock;
         const int64_t i = first + r0, count = r1 - r0;
@@ -140,16 +194,22 @@ Tensor add_groups(const Tensor& from, const Shape& shape) {
 }  // namespace
 
 AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
-                                      const AttentionForward& forward, const AttentionLayout& layout, bool want_dq,
-                                      bool want_dkv) {
-    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout);
+                                      const AttentionForward& forward, const AttentionLayout& layout,
+                                      const AttentionWants& wants, const AttentionBias& bias) {
+    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout, wants, bias);
     const detail::AttentionSizes z = detail::attention_sizes("attention backward", q, k, v, layout);
+    detail::check_attention_bias("attention backward", bias, q, layout);
     const Device device = q.device();
+    const bool want_dq = wants.dq, want_dkv = wants.dkv;
+    if (!bias.defined() && (wants.dgate || wants.dby_distance))
+        throw Error("attention backward: gradients of a bias are wanted, but there is none");
+    if (wants.dby_distance)
+        expect("attention backward", "dby_distance", *wants.dby_distance, bias.by_distance.shape(), DType::f32, device);
     expect("attention backward", "dy", dy, {q.dim(0), z.heads * z.dh}, DType::f32, device);
     expect("attention backward", "y", forward.y, dy.shape(), DType::f32, device);
     expect("attention backward", "log_sum_exp", forward.log_sum_exp, {q.dim(0), z.heads}, DType::f32, device);
     if (device != Device::cpu)
-        return detail::attention_backward_on_device(dy, q, k, v, forward, layout, z, want_dq, want_dkv);
+        return detail::attention_backward_on_device(dy, q, k, v, forward, layout, wants, bias, z);
     AttentionGradients result;
     const int64_t group = z.heads / z.kv_heads, width = z.heads * z.dh;
     Tensor dk, dv;  // per query head
@@ -160,6 +220,12 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
         pdk = (dk = group == 1 ? Tensor::empty(shape) : workspace(shape)).mutable_data<float>();
         pdv = (dv = group == 1 ? Tensor::empty(shape) : workspace(shape)).mutable_data<float>();
     }
+    const DistanceBias by_distance(bias, z);
+    const int64_t distances = bias.defined() ? bias.by_distance.dim(0) : 0;
+    float *pdgate = nullptr, *pfolded = nullptr;
+    Tensor folded;  // what each item adds to dby_distance
+    if (wants.dgate) pdgate = (result.dgate = Tensor::empty(bias.gate.shape())).mutable_data<float>();
+    if (wants.dby_distance) pfolded = (folded = workspace({z.sequences(), z.heads, distances})).mutable_data<float>();
     const float *pdy = dy.data<float>(), *py = forward.y.data<float>(), *plse = forward.log_sum_exp.data<float>();
     parallel_for(z.sequences() * z.heads, 1, [&](int64_t begin, int64_t end) {
         for (int64_t item = begin; item < end; ++item) {
@@ -194,7 +260,13 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 s.log_sum_exp[i] = real ? plse[(q0 + i) * z.heads + head] : 0.0f;
                 s.delta[i] = real ? row_dot(dy_rows.p + i * width, y_rows.p + i * width, z.dh) : 0.0f;
             }
-            const Item one{z, s, sequence, want_dq, want_dkv};
+            std::optional<BiasScratch> own;
+            if (bias.defined()) {
+                own.emplace(queries, z.keys(sequence));
+                own->bias = by_distance.head(head);
+                for (int64_t i = 0; i < queries; ++i) own->gate[i] = bias.gate.data<float>()[(q0 + i) * z.heads + head];
+            }
+            const Item one{z, s, sequence, want_dq, want_dkv, own ? &*own : nullptr};
             for (int64_t j = 0; j < z.keys(sequence); j += kBlock) {
                 const int64_t rows = std::min(kBlock, z.keys(sequence) - j);
                 const HeadRows kr = head_rows(k, k0 + j, z.kv_head(head)), vr = head_rows(v, k0 + j, z.kv_head(head));
@@ -212,8 +284,17 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
             if (want_dq)
                 unpack(s.dq, queries, z.dh, padded, static_cast<float>(layout.scale), pdq + q0 * width + head * z.dh,
                        width);
+            for (int64_t i = 0; pdgate && i < queries; ++i)  // the bias was in units of log 2
+                pdgate[(q0 + i) * z.heads + head] = kLn2 * sum(load(own->dgate + i * kLanes));
+            if (pfolded) own->fold(distances / 2, pfolded + item * distances);
         }
     });
+    if (pfolded) {
+        float* to = wants.dby_distance->mutable_data<float>();
+        for (int64_t s = 0; s < z.sequences(); ++s)
+            for (int64_t h = 0; h < z.heads; ++h, pfolded += distances)
+                for (int64_t d = 0; d < distances; ++d) to[d * z.heads + h] += pfolded[d];
+    }
     if (want_dkv) {
         result.dk = group == 1 ? dk : add_groups(dk, k.shape());
         result.dv = group == 1 ? dv : add_groups(dv, v.shape());

@@ -8,12 +8,38 @@ namespace wavllm::kernels {
 
 namespace {
 
-template <class Tile>
-constexpr size_t dq_shared() {  // q, dy, k, v, ds
-    return sizeof(float) * (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + Tile::kScores * Tile::Rows);
+template <class Tile, bool kBias>
+constexpr size_t dq_shared() {  // q, dy, k, v, ds; bias by distance, gates, sums over distances
+    return sizeof(float) * (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + Tile::kScores * Tile::Rows +
+                            (kBias ? 3 * Tile::Rows + 2 * Tile::Cols : 0));
 }
 
+/// part[reach + clamp(d)] += sum of gate * ds over the tile's scores of distance d = first + t. A thread a distance, rows in
+/// order: since the distances of a tile differ, only those beyond the reach meet in one place, and one thread adds them up.
 template <class Tile>
+static __device__ __forceinline__ void add_distances(const float* ds, const float* gates, int rows, int64_t first,
+                                                     int64_t reach, float* sums, float* part) {
+    constexpr int kDistances = Tile::Rows + Tile::Cols - 1;
+    const int t = threadIdx.x;
+    if (t < kDistances) {
+        float sum = 0;
+        const int from = max(0, Tile::Rows - 1 - t), to = min(rows, kDistances - t);
+        for (int i = from; i < to; ++i) sum = fmaf(gates[i], ds[i * Tile::kScores + t - (Tile::Rows - 1) + i], sum);
+        sums[t] = sum;
+        if (const int64_t d = first + t; - reach < d && d < reach) part[reach + d] += sum;
+    }
+    if (first > -reach && first + kDistances - 1 < reach) return;  // the same for all threads
+    __syncthreads();
+    if (t > 0) return;
+    for (int n = 0; n < kDistances; ++n) {
+        if (first + n <= -reach)
+            part[0] += sums[n];
+        else if (first + n >= reach)
+            part[2 * reach] += sums[n];
+    }
+}
+
+template <class Tile, bool kBias>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     dq_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
               bool v_vectors, bool dy_vectors) {
@@ -21,6 +47,9 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     WAVLLM_DYNAMIC_SHARED(float, shared);
     float *q = shared, *dy = q + Tile::kHead * Tile::Rows, *k = dy + Tile::kHead * Tile::Rows,
           *v = k + Tile::kHead * Tile::Cols, *scores = v + Tile::kHead * Tile::Cols;
+    [[maybe_unused]] float *distances = scores + Tile::kScores * Tile::Rows,
+                           *gates = distances + Tile::Rows + Tile::Cols, *sums = gates + Tile::Rows;
+    [[maybe_unused]] float* part = nullptr;
     const auto item = AttentionItem::of(blockIdx.x, a.heads, tiles);
     const auto sequence = AttentionSequence::of(a, item.sequence);
     const int64_t first = (tiles - 1 - item.tile) * Tile::Rows;
@@ -32,6 +61,20 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                                  a.scale * kAttentionLog2E, q_vectors);
     load_heads<Tile, Tile::Rows>(dy, g.dy + row0 * width + item.head * a.dh, width, rows, a.dh, 1.0f, dy_vectors);
 
+    [[maybe_unused]] float gate[RT], dgate[RT];
+    if constexpr (kBias) {
+        if (threadIdx.x < Tile::Rows)
+            gates[threadIdx.x] = threadIdx.x < rows ? a.gate[(row0 + threadIdx.x) * a.heads + item.head] : 0.0f;
+        if (g.parts != nullptr) {
+            part = g.parts + blockIdx.x * (2 * a.reach + 1);
+            for (int64_t i = threadIdx.x; i < 2 * a.reach + 1; i += Tile::kThreads) part[i] = 0;
+        }
+        __syncthreads();
+        for (int r = 0; r < RT; ++r) {
+            gate[r] = gates[ty * RT + r] * kAttentionLog2E;
+            dgate[r] = 0;
+        }
+    }
     float dq[RT][Tile::Chunks][4], lse[RT], delta[RT];
     set_zero<Tile>(dq);
 #pragma unroll
@@ -48,6 +91,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                                      k_vectors);
         load_heads<Tile, Tile::Cols>(v, a.v.p + row * a.v.row + kv_head * a.v.head, a.v.row, keys, a.dh, 1.0f,
                                      v_vectors);
+        if constexpr (kBias) load_distances<Tile>(distances, a, item.head, j - first - (Tile::Rows - 1));
         __syncthreads();
         float s[RT][CT], ds[RT][CT];
         dot_products<Tile>(q, k, a.dh, s);
@@ -56,27 +100,63 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         for (int r = 0; r < RT; ++r) {
             const int visible = sequence.visible_after(first + ty * RT + r, j, Tile::Cols);
 #pragma unroll
-            for (int c = 0; c < CT; ++c)
+            for (int c = 0; c < CT; ++c) {
+                [[maybe_unused]] float bias = 0;
+                if constexpr (kBias) {
+                    bias = distances[tx + 16 * c - (ty * RT + r) + Tile::Rows - 1];
+                    s[r][c] = fmaf(gate[r], bias, s[r][c]);
+                }
                 ds[r][c] = tx + 16 * c < visible ? exp2f(s[r][c] - lse[r]) * (ds[r][c] - delta[r]) : 0.0f;
+                if constexpr (kBias) dgate[r] = fmaf(ds[r][c], bias, dgate[r]);
+            }
         }
         put_scores<Tile>(scores, ds);
-        __syncwarp();
+        if constexpr (kBias) {
+            __syncthreads();
+            if (part != nullptr)
+                add_distances<Tile>(scores, gates, static_cast<int>(rows), j - first - (Tile::Rows - 1), a.reach, sums,
+                                    part);
+        } else {
+            __syncwarp();
+        }
         add_product<Tile>(scores, k, static_cast<int>(keys), a.dh, dq);
     }
 #pragma unroll
-    for (int r = 0; r < RT; ++r)
-        if (const int64_t i = ty * RT + r; i < rows)
-            store_head<Tile>(g.dq + ((row0 + i) * a.heads + item.head) * a.dh, dq[r], a.dh, a.scale);
+    for (int r = 0; r < RT; ++r) {
+        const int64_t i = ty * RT + r, at = (row0 + i) * a.heads + item.head;
+        if constexpr (kBias) {
+            const float sum = row_sum(dgate[r]);
+            if (tx == 0 && i < rows && g.dgate != nullptr) g.dgate[at] = sum;
+            if (g.dq == nullptr) continue;
+        }
+        if (i < rows) store_head<Tile>(g.dq + at * a.dh, dq[r], a.dh, a.scale);
+    }
 }
 
-template <class Tile>
-constexpr size_t dkv_shared() {  // k, v, q, dy, p, ds, log-sum-exp, delta
-    return sizeof(float) *
-           (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + 2 * Tile::kScores * Tile::Rows + 2 * Tile::Cols);
+/// dby_distance += what the tiles of each sequence add, in order, sequence by sequence. A thread a distance and head.
+__global__ void sum_distances_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, int64_t tile_rows) {
+    const int64_t width = 2 * a.reach + 1, at = blockIdx.x * int64_t{256} + threadIdx.x;
+    if (at >= width * a.heads) return;
+    const int64_t head = at / width, distance = at % width;
+    float total = g.dby_distance[distance * a.heads + head];
+    for (int64_t s = 0; s < a.sequences; ++s) {
+        const int64_t used = (a.q_borders[s + 1] - a.q_borders[s] + tile_rows - 1) / tile_rows;
+        float sum = 0;
+        for (int64_t tile = tiles - used; tile < tiles; ++tile)
+            sum += g.parts[((s * a.heads + head) * tiles + tile) * width + distance];
+        total += sum;
+    }
+    g.dby_distance[distance * a.heads + head] = total;
+}
+
+template <class Tile, bool kBias>
+constexpr size_t dkv_shared() {  // k, v, q, dy, p, ds, log-sum-exp, delta, bias by distance, gates
+    return sizeof(float) * (Tile::kHead * 2 * (Tile::Rows + Tile::Cols) + 2 * Tile::kScores * Tile::Rows +
+                            2 * Tile::Cols + (kBias ? Tile::Rows + 2 * Tile::Cols : 0));
 }
 
 /// Rows are keys here, columns are queries.
-template <class Tile>
+template <class Tile, bool kBias>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     dkv_kernel(DeviceAttention a, DeviceAttentionGradients g, int64_t tiles, bool q_vectors, bool k_vectors,
                bool v_vectors, bool dy_vectors) {
@@ -86,6 +166,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
           *dy = q + Tile::kHead * Tile::Cols, *probabilities = dy + Tile::kHead * Tile::Cols,
           *scores = probabilities + Tile::kScores * Tile::Rows, *lse = scores + Tile::kScores * Tile::Rows,
           *delta = lse + Tile::Cols;
+    [[maybe_unused]] float *distances = delta + Tile::Cols, *gates = distances + Tile::Rows + Tile::Cols;
     const auto item = AttentionItem::of(blockIdx.x, a.kv_heads, tiles);
     const auto sequence = AttentionSequence::of(a, item.sequence);
     const int64_t j = item.tile * Tile::Rows;  // the first tiles are seen by the most queries
@@ -113,11 +194,21 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                 const int64_t at = (row + threadIdx.x) * a.heads + head;
                 lse[threadIdx.x] = real ? g.log_sum_exp[at] : 0.0f;
                 delta[threadIdx.x] = real ? g.delta[at] : 0.0f;
+                if constexpr (kBias) gates[threadIdx.x] = real ? a.gate[at] * kAttentionLog2E : 0.0f;
             }
+            if constexpr (kBias) load_distances<Tile>(distances, a, head, j - i - (Tile::Cols - 1));
             __syncthreads();
             float p[RT][CT], ds[RT][CT];
             dot_products<Tile>(k, q, a.dh, p);
             dot_products<Tile>(v, dy, a.dh, ds);
+            if constexpr (kBias) {
+#pragma unroll
+                for (int r = 0; r < RT; ++r)
+#pragma unroll
+                    for (int c = 0; c < CT; ++c)
+                        p[r][c] =
+                            fmaf(gates[tx + 16 * c], distances[ty * RT + r - (tx + 16 * c) + Tile::Cols - 1], p[r][c]);
+            }
 #pragma unroll
             for (int c = 0; c < CT; ++c) {
                 const int column = tx + 16 * c;
@@ -144,24 +235,40 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         }
 }
 
-template <class Tile>
-void backward_with(const DeviceAttention& a, const DeviceAttentionGradients& g) {
+template <class Tile, bool kBias>
+void launch_backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {
+    static_assert(Tile::Rows == attention_dq_rows(Tile::Dh));
+    const int64_t tiles = (a.longest_q + Tile::Rows - 1) / Tile::Rows;
     const bool vectors[] = {in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh),
                             in_vectors({g.dy, a.heads * a.dh, a.dh}, a.dh)};
-    if (g.dq != nullptr && a.longest_q > 0)
-        launch(dq_kernel<Tile>,
+    if ((g.dq != nullptr || g.dgate != nullptr || g.parts != nullptr) && a.longest_q > 0)
+        launch(dq_kernel<Tile, kBias>,
                {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
                 .block = Tile::kThreads,
-                .shared_bytes = dq_shared<Tile>(),
-                .name = "attention backward of q"},
-               a, g, (a.longest_q + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2], vectors[3]);
+                .shared_bytes = dq_shared<Tile, kBias>(),
+                .name = kBias ? "attention backward of q and a gated bias" : "attention backward of q"},
+               a, g, tiles, vectors[0], vectors[1], vectors[2], vectors[3]);
+    if (g.parts != nullptr && a.longest_q > 0)
+        launch(sum_distances_kernel,
+               {.grid = dim3(static_cast<unsigned>(((2 * a.reach + 1) * a.heads + 255) / 256)),
+                .block = 256,
+                .name = "attention backward of the bias"},
+               a, g, tiles, static_cast<int64_t>(Tile::Rows));
     if (g.dk != nullptr && a.longest_k > 0)
-        launch(dkv_kernel<Tile>,
+        launch(dkv_kernel<Tile, kBias>,
                {.grid = attention_blocks(a, a.kv_heads, a.longest_k, Tile::Rows),
                 .block = Tile::kThreads,
-                .shared_bytes = dkv_shared<Tile>(),
-                .name = "attention backward of k and v"},
+                .shared_bytes = dkv_shared<Tile, kBias>(),
+                .name = kBias ? "attention backward of k and v with a gated bias" : "attention backward of k and v"},
                a, g, (a.longest_k + Tile::Rows - 1) / Tile::Rows, vectors[0], vectors[1], vectors[2], vectors[3]);
+}
+
+template <class Tile>
+void backward_with(const DeviceAttention& a, const DeviceAttentionGradients& g) {
+    if (a.gate != nullptr)
+        launch_backward<Tile, true>(a, g);
+    else
+        launch_backward<Tile, false>(a, g);
 }
 
 void backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {

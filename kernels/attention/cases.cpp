@@ -16,14 +16,28 @@ AttentionLayout layout_of(const Params& p) {
             p.flag("bf16") ? DType::bf16 : DType::f32};
 }
 
+AttentionBias bias_of(Inputs in) {
+    return in.size() > 3 ? AttentionBias{in[3], in[4]} : AttentionBias{};
+}
+
+/// What the bias adds to the score of every key, by the definition.
+std::vector<double> bias_row(Inputs64 in, int64_t row, int64_t head, int64_t i, int64_t keys) {
+    std::vector<double> bias(static_cast<size_t>(keys));
+    if (in.size() < 4) return bias;
+    const int64_t heads = in[3].shape[1], reach = in[4].shape[0] / 2;
+    for (int64_t j = 0; j < keys; ++j)
+        bias[static_cast<size_t>(j)] =
+            in[3][row * heads + head] * in[4][(reach + std::clamp(j - i, -reach, reach)) * heads + head];
+    return bias;
+}
+
 /// One row of one head, by the definition: all scores, softmax, weighted sum.
 void attend_row(const double* q, const Array64& k, const Array64& v, int64_t first_key, int64_t visible,
-                int64_t kv_head, double scale, double* y) {
+                int64_t kv_head, double scale, std::vector<double> s, double* y) {
     const int64_t kv_heads = k.shape[1], dh = k.shape[2];
-    std::vector<double> s;
     for (int64_t j = 0; j < visible; ++j) {
-        s.push_back(0);
-        for (int64_t d = 0; d < dh; ++d) s.back() += scale * q[d] * k[((first_key + j) * kv_heads + kv_head) * dh + d];
+        for (int64_t d = 0; d < dh; ++d)
+            s[static_cast<size_t>(j)] += scale * q[d] * k[((first_key + j) * kv_heads + kv_head) * dh + d];
     }
     double top = -INFINITY, total = 0;
     for (double x : s) top = std::max(top, x);
@@ -44,7 +58,8 @@ Array64 reference(Inputs64 in, const Params& p) {
             const int64_t visible = p.flag("causal") ? std::clamp<int64_t>(i + 1 + keys - queries, 0, keys) : keys;
             for (int64_t h = 0; h < heads; ++h) {
                 const auto at = static_cast<size_t>(((first_query + i) * heads + h) * dh);
-                attend_row(&q.v[at], k, v, first_key, visible, h / group, p.number("scale"), &y.v[at]);
+                attend_row(&q.v[at], k, v, first_key, visible, h / group, p.number("scale"),
+                           bias_row(in, first_query + i, h, i, visible), &y.v[at]);
             }
         }
         first_query += queries;
@@ -59,6 +74,7 @@ struct Sizes {
     bool causal = false, bench = false;
     double size = 1;  // of q and k
     bool bf16 = false;
+    int64_t reach = -1;  // of a bias; -1: there is none
 };
 
 OpCase make_case(const char* name, const Sizes& z) {
@@ -73,19 +89,28 @@ OpCase make_case(const char* name, const Sizes& z) {
             pairs += static_cast<double>(
                 z.causal ? std::clamp<int64_t>(i + 1 + z.k_lengths[s] - z.q_lengths[s], 0, z.k_lengths[s])
                          : z.k_lengths[s]);
-    return {.name = name,
-            .inputs = {random({tq, z.heads, z.dh}, z.size), random({tk, z.kv_heads, z.dh}, z.size),
-                       random({tk, z.kv_heads, z.dh})},
-            .params = params,
-            .bytes = 4 * dh * static_cast<double>(2 * tq * z.heads + 2 * tk * z.kv_heads),
-            .flops = 4 * dh * static_cast<double>(z.heads) * pairs,
-            .bench = z.bench};
+    OpCase c{.name = name,
+             .inputs = {random({tq, z.heads, z.dh}, z.size), random({tk, z.kv_heads, z.dh}, z.size),
+                        random({tk, z.kv_heads, z.dh})},
+             .params = params,
+             .bytes = 4 * dh * static_cast<double>(2 * tq * z.heads + 2 * tk * z.kv_heads),
+             .flops = 4 * dh * static_cast<double>(z.heads) * pairs,
+             .bench = z.bench};
+    if (z.reach >= 0) {
+        c.inputs.push_back(random({tq, z.heads}, 0.5, 2));  // WavLM's gates lie around 2
+        c.inputs.push_back(random({2 * z.reach + 1, z.heads}));
+        c.bytes += 4.0 * static_cast<double>(c.inputs[3].numel() + c.inputs[4].numel());
+        c.flops += 2 * static_cast<double>(z.heads) * pairs;
+    }
+    return c;
 }
 
 }  // namespace
 
 OP_CASES(attention) {
-    op.forward = [](Inputs in, const Params& p) { return kernels::attention(in[0], in[1], in[2], layout_of(p)).y; };
+    op.forward = [](Inputs in, const Params& p) {
+        return kernels::attention(in[0], in[1], in[2], layout_of(p), bias_of(in)).y;
+    };
     op.reference = reference;
     const auto one = [&](const char* name, const Sizes& sizes) { op.add(make_case(name, sizes)); };
     one("one query, one key", {{1}, {1}, 1, 1, 8});
@@ -128,8 +153,23 @@ OP_CASES(attention) {
     in_bf16("bf16, cross attention, no keys or no queries", {{4, 2, 0, 7}, {60, 0, 5, 1}, 2, 2, 12});
     in_bf16("bf16, causal, more queries than keys", {{9, 60}, {4, 50}, 2, 1, 8, true});
     in_bf16("bf16, whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
-    in_bf16("bf16, smollm2, 4 x 160, causal",
-            {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
+    in_bf16("bf16, smollm2, 4 x 160, causal", {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
+    const auto biased = [&](const char* name, Sizes sizes, int64_t reach) {
+        sizes.reach = reach;
+        one(name, sizes);
+    };
+    biased("bias, one query, one key", {{1}, {1}, 1, 1, 8}, 3);
+    op.cases.back().differentiable = {false, false, true, false, false};
+    biased("bias, reach 0: the same for all keys", {{5}, {9}, 2, 2, 8}, 0);
+    op.cases.back().differentiable = {true, true, true, false, false};  // a shift of all scores changes nothing
+    biased("bias, wider than the sequence", {{7}, {7}, 3, 3, 12}, 20);
+    biased("bias, several tiles and blocks, beyond the reach on both sides", {{150}, {150}, 2, 2, 16}, 30);
+    biased("bias, ragged, empty and single sequences, grouped", {{3, 0, 1, 70, 2}, {3, 0, 1, 70, 2}, 4, 2, 8}, 5);
+    biased("bias, cross attention, no keys or no queries", {{4, 2, 0, 7}, {60, 0, 5, 1}, 2, 2, 12}, 9);
+    biased("bias, causal", {{9, 60}, {4, 101}, 2, 1, 8, true}, 11);
+    biased("bias, head dimension 80", {{40}, {70}, 1, 1, 80}, 17);
+    biased("bias, head dimension 256", {{3}, {40}, 1, 1, 256}, 17);
+    biased("wavlm-base encoder, 30 s", {{1499}, {1499}, 12, 12, 64, false, true}, 800);
     one("whisper-base encoder", {{1500}, {1500}, 8, 8, 64, false, true});
     one("smollm2, 4 x 160, causal", {{160, 160, 160, 160}, {160, 160, 160, 160}, 9, 3, 64, true, true});
     one("7b, 512, causal", {{512}, {512}, 32, 32, 128, true, true});

@@ -62,15 +62,28 @@ struct Packed {
     PackedHeads heads{};
 };
 
+/// Puts a bias into the description. Its rows by distance are turned: a tile of scores reads neighbouring distances of one
+/// head. Returns what must live as long as the call.
+Tensor describe_bias(DeviceAttention& a, const AttentionBias& bias) {
+    if (!bias.defined()) return {};
+    PurposeScope scope(Purpose::workspace);
+    Tensor by_head = bias.by_distance.detach().transpose(0, 1).to_contiguous();
+    a.gate = bias.gate.device_data<float>();
+    a.by_distance = by_head.device_data<float>();
+    a.reach = bias.by_distance.dim(0) / 2;
+    return by_head;
+}
+
 }  // namespace
 
 AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
-                                     const AttentionSizes& z) {
+                                     const AttentionBias& bias, const AttentionSizes& z) {
     const Device device = q.device();
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}, DType::f32, device),
                             Tensor::empty({q.dim(0), z.heads}, DType::f32, device)};
     if (q.dim(0) == 0) return result;
-    const DeviceAttention a = describe_attention(q, k, v, layout, z);
+    DeviceAttention a = describe_attention(q, k, v, layout, z);
+    const Tensor by_head = describe_bias(a, bias);
     auto* y = result.y.mutable_device_data<float>();
     auto* log_sum_exp = result.log_sum_exp.mutable_device_data<float>();
     if (layout.products == DType::bf16) {
@@ -84,7 +97,8 @@ AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Ten
 
 AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                                                 const AttentionForward& forward, const AttentionLayout& layout,
-                                                const AttentionSizes& z, bool want_dq, bool want_dkv) {
+                                                const AttentionWants& wants, const AttentionBias& bias,
+                                                const AttentionSizes& z) {
     const Device device = q.device();
     AttentionGradients result;
     DeviceAttentionGradients g{.dy = dy.device_data<float>(),
@@ -93,12 +107,22 @@ AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& 
                                .q_rows = q.dim(0)};
     Tensor delta = workspace({q.dim(0), z.heads}, device);
     g.delta = delta.mutable_device_data<float>();
-    if (want_dq) g.dq = (result.dq = Tensor::empty(q.shape(), DType::f32, device)).mutable_device_data<float>();
-    if (want_dkv) {
+    if (wants.dq) g.dq = (result.dq = Tensor::empty(q.shape(), DType::f32, device)).mutable_device_data<float>();
+    if (wants.dkv) {
         g.dk = (result.dk = Tensor::empty(k.shape(), DType::f32, device)).mutable_device_data<float>();
         g.dv = (result.dv = Tensor::empty(v.shape(), DType::f32, device)).mutable_device_data<float>();
     }
-    const DeviceAttention a = describe_attention(q, k, v, layout, z);
+    DeviceAttention a = describe_attention(q, k, v, layout, z);
+    const Tensor by_head = describe_bias(a, bias);
+    if (wants.dgate)
+        g.dgate = (result.dgate = Tensor::empty(bias.gate.shape(), DType::f32, device)).mutable_device_data<float>();
+    Tensor parts;
+    if (wants.dby_distance) {
+        const int64_t rows = attention_dq_rows(z.dh), tiles = (a.longest_q + rows - 1) / rows;
+        parts = workspace({z.sequences(), z.heads, tiles, 2 * a.reach + 1}, device);
+        g.parts = parts.mutable_device_data<float>();
+        g.dby_distance = wants.dby_distance->mutable_device_data<float>();
+    }
     if (layout.products == DType::bf16) {
         const Packed packed(a, q.dim(0), k.dim(0), true, device);
         on(attention_backward_bf16_body, device)(a, packed.heads, g);

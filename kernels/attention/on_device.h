@@ -10,9 +10,10 @@ namespace wavllm::kernels::detail {
 DeviceAttention describe_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
                                    const AttentionSizes& sizes);
 AttentionForward attention_on_device(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
-                                     const AttentionSizes& sizes);
+                                     const AttentionBias& bias, const AttentionSizes& sizes);
 AttentionGradients attention_backward_on_device(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                                                 const AttentionForward& forward, const AttentionLayout& layout,
-                                                const AttentionSizes& sizes, bool want_dq, bool want_dkv);
+                                                const AttentionWants& wants, const AttentionBias& bias,
+                                                const AttentionSizes& sizes);
 
 }  // namespace wavllm::kernels::detail

@@ -73,6 +73,16 @@ static __device__ __forceinline__ void dot_products(const float* a, const float*
     }
 }
 
+/// The bias of the distances that occur in a tile of scores: to[t] is that of first + t.
+template <class Tile>
+static __device__ __forceinline__ void load_distances(float* to, const DeviceAttention& a, int64_t head,
+                                                      int64_t first) {
+    for (int t = threadIdx.x; t < Tile::Rows + Tile::Cols - 1; t += Tile::kThreads) {
+        const int64_t d = first + t, near = d < -a.reach ? -a.reach : d > a.reach ? a.reach : d;
+        to[t] = a.by_distance[head * (2 * a.reach + 1) + a.reach + near];
+    }
+}
+
 /// This thread's scores into shared memory. Only the 16 threads of a row read them: a __syncwarp() is enough.
 template <class Tile>
 static __device__ __forceinline__ void put_scores(float* to, const float (&s)[Tile::RT][Tile::CT]) {

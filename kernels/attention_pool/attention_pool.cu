@@ -1,8 +1,8 @@
 #include "kernels/attention_pool/attention_pool_body.h"
+#include "kernels/common/borders.cuh"
 #include "kernels/common/column_sums.cuh"
 #include "kernels/common/math.cuh"
 #include "kernels/common/row_team.cuh"
-#include "kernels/common/segments.cuh"
 
 namespace wavllm::kernels {
 
@@ -42,7 +42,7 @@ struct BackwardX {
     int64_t sequences, channels;
     template <int V>
     __device__ void at(int64_t row, int64_t c) const {
-        auto g = Floats<V>::load(dy + segment_of(row, borders, sequences) * channels + c);
+        auto g = Floats<V>::load(dy + part_of(borders, sequences, row) * channels + c);
         for (int k = 0; k < V; ++k) g.v[k] *= weights[row];
         g.store(dx + row * channels + c);
     }
@@ -56,7 +56,7 @@ struct Products {
     int64_t sequences, channels;
     template <int V, class Team>
     __device__ void at(int64_t row, Team team) const {
-        const float *dys = dy + segment_of(row, borders, sequences) * channels, *xr = x + row * channels;
+        const float *dys = dy + part_of(borders, sequences, row) * channels, *xr = x + row * channels;
         float sum = 0;
         for (int64_t c = team.first(V); c < channels; c += team.step(V)) {
             const auto a = Floats<V>::load(dys + c), b = Floats<V>::load(xr + c);

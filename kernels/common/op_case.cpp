@@ -57,38 +57,43 @@ std::vector<Tensor> in_f64(Inputs64 in) {
     return result;
 }
 
-std::map<std::string, Op>* make_ops(bool benchmarks) {
-    auto* result = new std::map<std::string, Op>;
+Op make_op(const std::string& name, void (*fill)(Op&), bool benchmarks) {
     PurposeScope scope(Purpose::data);
     for_benchmarks = benchmarks;
-    for (auto& [name, fill] : registrations()) {
-        Op& op = (*result)[name];
-        op.name = name;
-        next_stream = 0;
-        fill(op);
-        if (!op.reference)
-            op.reference = [&op](Inputs64 in, const Params& p) { return Array64(op.forward(in_f64(in), p)); };
-        if (benchmarks) continue;
-        std::erase_if(op.cases, [](const OpCase& c) { return c.bench; });
-        for (const OpCase& c : op.cases)
-            for (const Tensor& t : c.inputs)
-                if (t.defined() && t.numel() > kLargestTest)
-                    throw Error("op case {} \"{}\": {} elements are too many for a test; say .bench = true", name,
-                                c.name, t.numel());
-    }
-    return result;
+    next_stream = 0;
+    Op op;
+    op.name = name;
+    fill(op);
+    if (!op.reference)
+        op.reference = [forward = op.forward](Inputs64 in, const Params& p) { return Array64(forward(in_f64(in), p)); };
+    if (benchmarks) return op;
+    std::erase_if(op.cases, [](const OpCase& c) { return c.bench; });
+    for (const OpCase& c : op.cases)
+        for (const Tensor& t : c.inputs)
+            if (t.defined() && t.numel() > kLargestTest)
+                throw Error("op case {} \"{}\": {} elements are too many for a test; say .bench = true", name, c.name,
+                            t.numel());
+    return op;
 }
 
 }  // namespace
 
 const std::map<std::string, Op>& ops() {
-    static const auto* all = make_ops(false);
+    static const auto* all = [] {
+        auto* made = new std::map<std::string, Op>;
+        for (const auto& [name, fill] : registrations()) made->emplace(name, make_op(name, fill, false));
+        return made;
+    }();
     return *all;
 }
 
-const std::map<std::string, Op>& ops_with_benchmarks() {
-    static const auto* all = make_ops(true);
-    return *all;
+const Op* op_with_benchmarks(const std::string& name) {
+    static auto* made = new std::map<std::string, Op>;
+    const auto registered = registrations().find(name);
+    if (registered == registrations().end()) return nullptr;
+    const auto it = made->find(name);
+    return it != made->end() ? &it->second
+                             : &made->emplace(name, make_op(name, registered->second, true)).first->second;
 }
 
 Tensor random(const Shape& shape, double scale, double offset) {

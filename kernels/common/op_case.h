@@ -96,8 +96,8 @@ struct Op {
 
 /// All ops with their test cases, by name; made on the first call.
 const std::map<std::string, Op>& ops();
-/// The same with the bench cases, whose large inputs take seconds to draw.
-const std::map<std::string, Op>& ops_with_benchmarks();
+/// One op with its bench cases, whose large inputs are drawn on the first call; null if there is none of that name.
+const Op* op_with_benchmarks(const std::string& name);
 
 // Fixed pseudo-random inputs (Philox, keyed by an own counter: the same in every run).
 Tensor random(const Shape& shape, double scale = 1.0, double offset = 0.0);  ///< normal * scale + offset

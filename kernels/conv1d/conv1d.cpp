@@ -58,6 +58,7 @@ PackedConv PackedConv::pack(const Tensor& w, DType panel_dtype, int64_t groups) 
         m = m.to(w.device());
     }
     m.set_label(w.label());
+    if (info(panel_dtype).frozen_block) panel_dtype = DType::bf16;
     return {PackedWeight::pack(m, panel_dtype), w.dim(2), groups, n};
 }
 

@@ -61,7 +61,7 @@ __global__ void conv1d_fold_kernel(ConvShape s, const float* dcolumns, float* dx
 
 void fold(const ConvShape& s, const float* dcolumns, int64_t rows, float* dx) {
     if (rows == 0 || s.channels == 0) return;
-    launch(s.channels % 4 == 0 ? conv1d_fold_kernel<4> : conv1d_fold_kernel<1>,
+    launch(s.channels % 4 == 0 && aligned<4>(dcolumns, dx) ? conv1d_fold_kernel<4> : conv1d_fold_kernel<1>,
            {.grid = dim3(static_cast<unsigned>(rows)), .block = kThreads, .name = "conv1d backward of x"}, s, dcolumns,
            dx);
 }

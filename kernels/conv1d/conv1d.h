@@ -11,7 +11,8 @@ namespace wavllm {
 struct PackedConv {
     PackedWeight weight;
     int64_t taps = 0, groups = 1, out_channels = 0;
-    /// Throws ShapeError if w is not of rank 3 or if groups does not divide C_out.
+    /// panel_dtype: f32, bf16, or a quantised format, which here is bf16: a convolution's rows are seldom whole blocks, and
+    /// there are few of them. Throws ShapeError if w is not of rank 3 or if groups does not divide C_out.
     static PackedConv pack(const Tensor& w, DType panel_dtype = DType::f32, int64_t groups = 1);
 };
 

@@ -95,6 +95,7 @@ void CachingAllocator::split(Block& b, size_t size) {
     if (b.size - size < (b.large ? kMiB : kAlign)) return;
     Block& rest = make_block(b.data + size, b.size - size, b.large);
     b.size = size;
+    rest.hold = b.hold;
     rest.previous = &b;
     rest.next = b.next;
     if (rest.next) rest.next->previous = &rest;
@@ -105,6 +106,7 @@ void CachingAllocator::split(Block& b, size_t size) {
 void CachingAllocator::absorb_next(Block& b) {
     Block* gone = b.next;
     b.size += gone->size;
+    b.hold = std::max(b.hold, gone->hold);  // of free neighbours at most one is not 0: the open one's
     b.next = gone->next;
     if (b.next) b.next->previous = &b;
     blocks_.erase(gone->data);
@@ -143,7 +145,6 @@ void* CachingAllocator::allocate(size_t bytes) {
 
 void CachingAllocator::release(Block& b) {
     account_.used -= b.size;
-    b.hold = 0;
     Block* whole = &b;
     if (b.next && b.next->free) {
         pop(*b.next);
@@ -167,7 +168,7 @@ void CachingAllocator::free(void* pointer) noexcept {
         std::abort();
     }
     Block& b = found->second;
-    if (b.hold == 0) return release(b);
+    if (b.hold == open_hold_ || b.hold == 0) return release(b);
     b.parked = true;
     account_.held += b.size;
 }
@@ -207,6 +208,14 @@ uint32_t CachingAllocator::begin_hold() {
 
 void CachingAllocator::end_hold() {
     const std::lock_guard lock(mutex_);
+    if (open_hold_ == 0) return;
+    for (auto& [data, block] : blocks_) {
+        if (!block.free || block.hold != open_hold_) continue;
+        pop(block);
+        block.parked = true;
+        account_.used += block.size;
+        account_.held += block.size;
+    }
     open_hold_ = 0;
 }
 

@@ -58,9 +58,9 @@ public:
     Account account() const;
 
     /// Blocks handed out between begin_hold and end_hold stay out of others' hands until release_hold, also when they
-    /// are freed: a captured graph (kernels/cuda/runtime/graph.h) writes to them each time it runs. Meanwhile the driver
-    /// is not asked, as it may not be while a graph is captured: what is not cached is an Error. One hold is open at a
-    /// time.
+    /// are freed: a captured graph (tensor/graph.h) writes to them each time it runs. Until end_hold a freed one
+    /// serves again: the graph repeats its work in the same order. Meanwhile the driver is not asked, as it may not be
+    /// while a graph is captured: what is not cached is an Error. One hold is open at a time.
     uint32_t begin_hold();
     void end_hold();
     void release_hold(uint32_t hold) noexcept;

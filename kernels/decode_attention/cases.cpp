@@ -9,9 +9,10 @@ namespace wavllm {
 
 namespace {
 
-Tensor lengths_of(const Params& p) {
+Tensor lengths_of(const Params& p, Device device) {
     const std::vector<int64_t>& lengths = p.list("lengths");
-    return Tensor::from(lengths, {static_cast<int64_t>(lengths.size())});
+    const Tensor held = Tensor::from(lengths, {static_cast<int64_t>(lengths.size())});
+    return p.flag("lengths there") ? held.to(device) : held;
 }
 
 /// By the definition; keys behind a request's length are never read.
@@ -42,15 +43,16 @@ Array64 reference(Inputs64 in, const Params& p) {
 OP_CASES(decode_attention) {
     op.has_gradient = false;
     op.forward = [](Inputs in, const Params& p) {
-        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p), p.number("scale"));
+        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p, in[0].device()), p.number("scale"));
     };
     op.reference = reference;
 
     const auto one = [&](const char* name, const std::vector<int64_t>& lengths, int64_t capacity, int64_t heads,
-                         int64_t kv_heads, int64_t dh, bool bench = false) {
+                         int64_t kv_heads, int64_t dh, bool bench = false, bool there = false) {
         const auto requests = static_cast<int64_t>(lengths.size());
         const double keys = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
         Params params{{"scale", 1 / std::sqrt(static_cast<double>(dh))}};
+        if (there) params = {{"scale", 1 / std::sqrt(static_cast<double>(dh))}, {"lengths there", 1}};
         params.list("lengths", lengths);
         op.add({.name = name,
                 .inputs = {random({requests, heads, dh}), random({requests, capacity, kv_heads, dh}),
@@ -67,6 +69,7 @@ OP_CASES(decode_attention) {
     one("head dimension 128, five queries a key", {40}, 40, 5, 1, 128);
     one("head dimension 40", {30}, 32, 2, 1, 40);
     one("several chunks", {1000, 3, 513}, 1000, 2, 1, 32);
+    one("several chunks, lengths on the device", {1000, 3, 513, 0}, 1000, 4, 2, 32, false, true);
     one("smollm2, 1 x 512", {512}, 1024, 9, 3, 64, true);
     one("7b, 8 x 1024", std::vector<int64_t>(8, 1024), 1024, 32, 32, 128, true);
 }

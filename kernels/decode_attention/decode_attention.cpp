@@ -8,6 +8,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/decode_attention/decode_attention_body.h"
 #include "kernels/decode_attention/decode_attention_f64.h"
+#include "tensor/graph.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -176,7 +177,10 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& leng
             "decode_attention: q is {}, k_cache {}, v_cache {}; expected [B, H, Dh] and twice "
             "[B, capacity, Hkv, Dh] with Hkv dividing H and Dh from 1 to {}",
             q.describe(), k.describe(), v.describe(), kMaxHead);
+    if (q.device() != Device::cpu && lengths.device() == q.device())
+        return expect("decode_attention", "lengths", lengths, {q.dim(0)}, DType::i64, q.device());
     expect("decode_attention", "lengths", lengths, {q.dim(0)}, DType::i64);
+    if (q.device() != Device::cpu) expect_no_capture("decode_attention with lengths on the CPU");
     for (int64_t b = 0; b < q.dim(0); ++b)
         if (const int64_t n = lengths.data<int64_t>()[b]; n < 0 || n > k.dim(1))
             throw ShapeError("decode_attention: request {} has length {}, but the cache holds 0 to {} keys", b, n,
@@ -189,7 +193,10 @@ Tensor on_device(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
     Tensor y = Tensor::empty({requests, heads * dh}, DType::f32, device);
     if (y.numel() == 0) return y;
     int64_t longest = 0;
-    for (int64_t b = 0; b < requests; ++b) longest = std::max(longest, lengths.data<int64_t>()[b]);
+    if (lengths.device() == device)
+        longest = k.dim(1);
+    else
+        for (int64_t b = 0; b < requests; ++b) longest = std::max(longest, lengths.data<int64_t>()[b]);
     const int64_t chunks = round_up(longest, kDecodeChunk) / kDecodeChunk;
     Tensor partial = workspace({requests, chunks, heads, dh}, device),
            statistics = workspace({requests, chunks, heads, 2}, device);

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     WAVLLM_SHARED(float, sums, [Heads][kThreads * V]);
     const int64_t kv_head = blockIdx.x % a.kv_heads, chunk = blockIdx.x / a.kv_heads % chunks,
                   request = blockIdx.x / a.kv_heads / chunks, group = a.heads / a.kv_heads;
-    const int64_t first = chunk * kKeys, left = a.lengths[request] - first;
+    const int64_t first = chunk * kKeys, left = min(a.lengths[request], a.longest) - first;
     if (left <= 0) return;
     const int keys = left < kKeys ? static_cast<int>(left) : kKeys;
     const int lane = threadIdx.x % Lanes, slot = threadIdx.x / Lanes, warp = threadIdx.x / 32;
@@ -121,10 +121,11 @@ __global__ void __launch_bounds__(kThreads, 3)
 }
 
 /// A block a request and head, a thread an element.
-__global__ void merge_kernel(const float* partial, const float* statistics, const int64_t* lengths, int64_t chunks,
+__global__ void merge_kernel(const float* partial, const float* statistics, const int64_t* lengths, int64_t longest,
                              int64_t heads, int dh, float* y) {
     const int64_t request = blockIdx.x / heads, head = blockIdx.x % heads;
-    const int64_t used = (lengths[request] + kKeys - 1) / kKeys;
+    const int64_t chunks = (longest + kKeys - 1) / kKeys;
+    const int64_t used = (min(lengths[request], longest) + kKeys - 1) / kKeys;
     const float* s = statistics + 2 * (request * chunks * heads + head);
     const int d = threadIdx.x;
     float top = -INFINITY, total = 0, sum = 0;
@@ -168,7 +169,7 @@ void decode(const DeviceDecode& a, float* partial, float* statistics, float* y) 
            {.grid = dim3(static_cast<unsigned>(a.requests * a.heads)),
             .block = dim3(static_cast<unsigned>((a.dh + 31) / 32 * 32)),
             .name = "decode_attention merge"},
-           partial, statistics, a.lengths, chunks, a.heads, a.dh, y);
+           partial, statistics, a.lengths, a.longest, a.heads, a.dh, y);
 }
 
 WAVLLM_CUDA_BODY(decode_attention_body, decode);

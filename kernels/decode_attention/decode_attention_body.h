@@ -12,7 +12,8 @@ struct DeviceDecode {
     int64_t k_request, k_key, k_head;
     int64_t v_request, v_key, v_head;
     const int64_t* lengths;
-    int64_t requests, heads, kv_heads, longest;
+    int64_t requests, heads, kv_heads;
+    int64_t longest;  ///< what the launch has room for; longer lengths are cut
     int dh;
     float scale;
 };

@@ -5,6 +5,7 @@
 #include "kernels/embedding/embedding_body.h"
 #include "kernels/embedding/embedding_f64.h"
 #include "kernels/rows/add_rows.h"
+#include "tensor/graph.h"
 
 namespace wavllm::kernels {
 
@@ -31,8 +32,13 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
         throw ShapeError("embedding: table must be [V, D] and ids [T], but they are {} and {}", table.describe(),
                          ids.describe());
     const int64_t d = table.dim(1), rows = ids.dim(0);
-    const int32_t* id = checked_ids("embedding", ids, table.dim(0));
-    if (f64::runs(table)) return f64::embedding(table, id, rows);
+    if (f64::runs(table)) return f64::embedding(table, checked_ids("embedding", ids, table.dim(0)), rows);
+    if (device != Device::cpu && ids.device() == device) {
+        expect("embedding", "ids", ids, DType::i32, device);
+    } else {
+        checked_ids("embedding", ids, table.dim(0));
+        if (device != Device::cpu) expect_no_capture("embedding with ids on the CPU");
+    }
     Tensor y = Tensor::empty({rows, d}, DType::f32, device);
     if (device != Device::cpu) {
         const Tensor entries = ids.mirror(device);
@@ -40,6 +46,7 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
                                    y.mutable_device_data<float>(), rows, d);
         return y;
     }
+    const int32_t* id = ids.data<int32_t>();
     const auto columns = static_cast<size_t>(d);
     const size_t row_bytes = bytes_for(dtype, columns);
     const char* source = static_cast<const char*>(table.raw());

@@ -1,8 +1,8 @@
 // Two stages, no atomics: blocks add up chunks of 256 rows and 32 channels, then the chunks are merged in double. All
 // orders are set by a sequence's length.
 
+#include "kernels/common/borders.cuh"
 #include "kernels/common/elementwise.cuh"
-#include "kernels/common/segments.cuh"
 #include "kernels/group_norm/group_norm_body.h"
 
 namespace wavllm::kernels {
@@ -155,7 +155,7 @@ struct Normalise {
     float* y;
     template <int V>
     __device__ void at(int64_t row, int64_t c) const {
-        const float* m = g.moments + 2 * segment_of(row, g.borders, g.sequences) * g.channels + c;
+        const float* m = g.moments + 2 * part_of(g.borders, g.sequences, row) * g.channels + c;
         auto a = Floats<V>::load(g.x + row * g.channels + c);
         const auto mean = Floats<V>::load(m), r = Floats<V>::load(m + g.channels), w = Floats<V>::load(g.w + c),
                    bias = Floats<V>::load(b + c);
@@ -237,7 +237,7 @@ struct BackwardX {
     float* dx;
     template <int V>
     __device__ void at(int64_t row, int64_t c) const {
-        const int64_t of_sequence = 2 * segment_of(row, g.borders, g.sequences) * g.channels + c;
+        const int64_t of_sequence = 2 * part_of(g.borders, g.sequences, row) * g.channels + c;
         const float *m = g.moments + of_sequence, *gm = means + of_sequence;
         auto a = Floats<V>::load(g.x + row * g.channels + c);
         const auto mean = Floats<V>::load(m), r = Floats<V>::load(m + g.channels), w = Floats<V>::load(g.w + c),

@@ -1,4 +1,5 @@
 #include "kernels/common/op_case.h"
+#include "kernels/linear/case_weights.h"
 #include "kernels/linear/linear.h"
 
 namespace wavllm {
@@ -8,7 +9,7 @@ namespace {
 Tensor run(Inputs in, const Params& p) {
     const Tensor bias = in.size() > 2 ? in[2] : Tensor();
     if (!p.flag("packed")) return kernels::linear(in[0], in[1], bias);
-    return kernels::linear(in[0], packed_once(in[1], p.flag("bf16") ? DType::bf16 : DType::f32), bias);
+    return kernels::linear(in[0], packed_once(in[1], packed_dtype(p)), bias);
 }
 
 }  // namespace
@@ -32,13 +33,15 @@ OP_CASES(linear) {
                          DType dtype = DType::f32) {
         const int64_t k = x.last();
         std::vector<Tensor> inputs = {random(x), random({n, k}, 1 / std::sqrt(static_cast<double>(k))).to(dtype)};
-        if (params.flag("bf16")) inputs[0] = inputs[0].to(DType::bf16).to(DType::f32);
+        const DType packed = packed_dtype(params);
+        if (packed != DType::f32) inputs[0] = inputs[0].to(DType::bf16).to(DType::f32);
+        if (info(packed).frozen_block) inputs[1] = on_grid(inputs[1], packed);
         if (bias) inputs.push_back(random({n}));
         std::vector<bool> differentiable = {true, dtype == DType::f32 && !params.flag("packed"), bias};
         op.add({.name = name, .inputs = inputs, .params = params, .differentiable = differentiable});
         // Where the inputs are bf16 already, only dy is rounded: each term of a gradient by at most 2^-9 of itself, and
         // the terms' sizes add up to at most about four times the largest gradient here.
-        if (params.flag("bf16")) op.cases.back().gradient_tolerance = 0x1p-7;
+        if (packed != DType::f32) op.cases.back().gradient_tolerance = 0x1p-7;
     };
     one("1x1", {1, 1}, 1, {}, true);
     one("odd sizes", {5, 13}, 9, {}, true);
@@ -53,12 +56,21 @@ OP_CASES(linear) {
     one("packed bf16, one row, depth below a panel", {1, 3}, 40, {{"packed", 1}, {"bf16", 1}}, false, DType::bf16);
     one("packed bf16, several slices", {15, 1700}, 33, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
     one("packed bf16, no rows", {0, 8}, 4, {{"packed", 1}, {"bf16", 1}}, true, DType::bf16);
+    for (const char* format : {"int8", "q8_0", "q4_1", "q4_0"}) {
+        const auto in = [&](const char* what) { return fmt::format("{}, {}", format, what); };
+        one(in("one row").c_str(), {1, 64}, 40, {{"packed", 1}, {"bf16", 1}, {format, 1}}, false);
+        one(in("few rows").c_str(), {3, 96}, 100, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
+        one(in("many rows").c_str(), {2, 17, 1600}, 65, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
+        one(in("no rows").c_str(), {0, 32}, 4, {{"packed", 1}, {"bf16", 1}, {format, 1}}, true);
+    }
     one("bf16 weight", {5, 64}, 40, {}, false, DType::bf16);
     const auto bench = [&](int64_t m, int64_t k, int64_t n, Params params, const char* name) {
+        const DType dtype = packed_dtype(params);
+        const double weight = static_cast<double>(info(dtype).block_bytes) / info(dtype).block_elements;
         op.add({.name = name,
                 .inputs = {random({m, k}), random({n, k}, 0.05)},
                 .params = params,
-                .bytes = 4.0 * static_cast<double>(m * k + n * k + m * n),
+                .bytes = 4.0 * static_cast<double>(m * k + m * n) + weight * static_cast<double>(n * k),
                 .flops = 2.0 * static_cast<double>(m * n * k),
                 .bench = true});
     };
@@ -66,6 +78,10 @@ OP_CASES(linear) {
     bench(1500, 512, 2048, {}, "1500x512x2048");
     bench(640, 576, 1536, {{"packed", 1}}, "640x576x1536 packed");
     bench(640, 576, 1536, {{"packed", 1}, {"bf16", 1}}, "640x576x1536 packed bf16");
+    for (const char* format : {"bf16", "q8_0", "q4_1"})  // int8 and q4_0 lie as the last two
+        for (const int64_t rows : {1, 400})
+            bench(rows, 4096, 4096, {{"packed", 1}, {"bf16", 1}, {format, 1}},
+                  fmt::format("{}x4096x4096 {}", rows, format).c_str());
 }
 
 }  // namespace wavllm

@@ -1,12 +1,21 @@
 #pragma once
+#include <functional>
+#include <span>
+
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/gemm_body.h"
 
 namespace wavllm {
 
-/// What a frozen weight is packed in: "f32", "bf16", or "auto", which is bf16 where the CPU multiplies it
+/// What a frozen weight is packed in: "f32", "bf16", "int8" (a scale for each output channel), "q8_0", "q4_1" and "q4_0" (a
+/// scale for each 32 weights; "q4" is q4_1), or "auto", which is bf16 where the CPU multiplies it
 /// (kernels/gemm/gemm_bf16.h), else f32. Throws UsageError naming the known ones.
 DType frozen_dtype(std::string_view name);
+/// The names that frozen_dtype takes.
+std::span<const std::string_view> frozen_dtype_names();
+
+/// Fills row `row` of a weight; called from several threads at once.
+using WeightRow = std::function<void(int64_t row, float* to)>;
 
 /// A frozen weight [out, in], packed once at load into the panels that the inner loop reads. It serves the forward pass
 /// and, for the gradient that goes through it, the backward pass. It has no gradient itself.
@@ -20,10 +29,18 @@ public:
     /// memory. A weight in f64 stays as it is, whatever panel_dtype (kernels/common/f64.h). Keeps w's label for error
     /// messages.
     ///
+    /// int8, q8_0, q4_1, q4_0: quantised here (tensor/quantize.h) into blocks of 32 along `in`, which become bf16 where they
+    /// are multiplied; int8 is held in the blocks of q8_0, q4_0 in those of q4_1, so that each kernel knows two layouts.
+    /// A weight that already is in what is asked for stays as it is. Throws ShapeError if `in` is no multiple of 32.
+    ///
     /// On a device other than the CPU it lies as rows that begin on 16 bytes, in f32 or bf16; blocks asked for in bf16 stay
     /// as the file has them, whatever their values. By default that is the device of w.
     static PackedWeight pack(const Tensor& w, DType panel_dtype = DType::f32);
     static PackedWeight pack(const Tensor& w, DType panel_dtype, Device device);
+    /// The same from rows that are made when they are wanted, a panel at a time: the whole of them never lies in memory
+    /// in f32.
+    static PackedWeight from_rows(int64_t out, int64_t in, DType panel_dtype, Device device, const WeightRow& row,
+                                  const std::string& label = "");
 
     bool defined() const {
         return panels_.defined();
@@ -64,6 +81,8 @@ public:
     std::string describe() const;
 
 private:
+    static PackedWeight quantized(int64_t out, int64_t in, DType dtype, Device device, const WeightRow& row,
+                                  const std::string& label);
     void lay_rows(const Tensor& w, DType dtype, Device device);
 
     Tensor panels_;

@@ -1,5 +1,6 @@
 #include "kernels/common/check.h"
 #include "kernels/common/op_case.h"
+#include "kernels/linear/case_weights.h"
 #include "kernels/lora_linear/lora_linear.h"
 
 namespace wavllm {
@@ -29,8 +30,7 @@ OP_CASES(lora_linear) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) {
         const DropoutKey drop = dropout_of(p, in[0].rows());
-        const DType dtype = p.flag("bf16") ? DType::bf16 : DType::f32;
-        return kernels::lora_linear(in[0], packed_once(in[1], dtype), in[2], in[3], scale_of(in, p), &drop).y;
+        return kernels::lora_linear(in[0], packed_once(in[1], packed_dtype(p)), in[2], in[3], scale_of(in, p), &drop).y;
     };
     const auto one = [&](const char* name, int64_t rows, int64_t k, int64_t n, int64_t rank, Params p,
                          std::vector<int64_t> lengths = {}, bool bench = false) {
@@ -39,6 +39,7 @@ OP_CASES(lora_linear) {
         const bool bf16 = p.flag("bf16");
         if (bf16)
             for (Tensor& t : inputs) t = t.to(DType::bf16).to(DType::f32);
+        inputs[1] = on_grid(inputs[1], packed_dtype(p));
         const double m = static_cast<double>(rows), flops = 2 * m * static_cast<double>(k * n + rank * (k + n));
         if (!lengths.empty()) {
             inputs.push_back(random({static_cast<int64_t>(lengths.size()), n}));
@@ -69,6 +70,12 @@ OP_CASES(lora_linear) {
     one("bf16, a number, dropout", 20, 35, 40, 5, {{"scale", 2}, {"dropout", 0.25}, {"bf16", 1}});
     one("bf16, a vector a request, dropout", 20, 36, 65, 8, {{"dropout", 0.1}, {"bf16", 1}}, {13, 7});
     one("bf16, one row, sizes below a panel", 1, 3, 2, 1, {{"scale", 1}, {"dropout", 0}, {"bf16", 1}});
+    for (const char* format : {"int8", "q8_0", "q4_1", "q4_0"}) {
+        one(fmt::format("{}, a number, dropout", format).c_str(), 20, 64, 40, 5,
+            {{"scale", 2}, {"dropout", 0.25}, {"bf16", 1}, {format, 1}});
+        one(fmt::format("{}, a vector a request", format).c_str(), 9, 32, 65, 8,
+            {{"dropout", 0}, {"bf16", 1}, {format, 1}}, {4, 5});
+    }
     one("640x576x576 rank 32 bf16", 640, 576, 576, 32, {{"scale", 1}, {"dropout", 0}, {"bf16", 1}}, {}, true);
     one("640x576x576 rank 32", 640, 576, 576, 32, {{"scale", 1}, {"dropout", 0}}, {}, true);
     one("640x576x576 rank 32 dropout", 640, 576, 576, 32, {{"scale", 1}, {"dropout", 0.1}}, {}, true);

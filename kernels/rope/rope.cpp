@@ -8,6 +8,7 @@
 #include "kernels/common/simd.h"
 #include "kernels/rope/rope_body.h"
 #include "kernels/rope/rope_f64.h"
+#include "tensor/graph.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
@@ -83,13 +84,17 @@ Tensor rope(const Tensor& x, const Tensor& positions, const RopeTable& table, Ro
         throw ShapeError("rope: x must be [rows, heads, even head dimension] with contiguous heads, but is {}",
                          x.defined() ? x.describe() : "an undefined tensor");
     const int64_t rows = x.dim(0), heads = x.dim(1), dh = x.dim(2), half = dh / 2;
-    expect("rope", "positions", positions, {rows}, DType::i32);
     const Device device = x.device();
     const DType dtype = f64::runs(x) ? DType::f64 : DType::f32;
+    const bool there = device != Device::cpu && positions.device() == device;
+    expect("rope", "positions", positions, {rows}, DType::i32, there ? device : Device::cpu);
     expect("rope", "cos", table.cos, dtype, device);
     expect("rope", "cos", table.cos, {table.cos.shape()[0], half}, dtype, device);
     expect("rope", "sin", table.sin, table.cos.shape(), dtype, device);
-    check_positions(positions, table.cos.dim(0));
+    if (!there) {
+        check_positions(positions, table.cos.dim(0));
+        if (device != Device::cpu) expect_no_capture("rope with positions on the CPU");
+    }
     if (dtype == DType::f64) return f64::rope(x, positions, table, layout, inverse);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     const float sign = inverse ? -1.0f : 1.0f;

@@ -22,7 +22,8 @@ namespace kernels {
 /// Rotary position embedding (Su et al. 2021, eq. 34): every pair (a, b) of every head becomes
 ///     (a cos - b sin, a sin + b cos)      with cos, sin of the row's position
 /// or with -sin if `inverse`, which is also the gradient. x: [T, H, Dh] f32, rows and heads may be strided, Dh must be
-/// contiguous; positions: i32 [T]; the result is contiguous. Throws ShapeError for a position outside the table.
+/// contiguous; positions: i32 [T] on the CPU or on x's device; the result is contiguous. Throws ShapeError for a position
+/// on the CPU that is outside the table; on a device whoever wrote them there has looked.
 Tensor rope(const Tensor& x, const Tensor& positions, const RopeTable& table, RopeLayout layout, bool inverse = false);
 
 }  // namespace kernels

@@ -1,6 +1,5 @@
 #include "kernels/common/borders.cuh"
 #include "kernels/common/elementwise.cuh"
-#include "kernels/common/segments.cuh"
 #include "kernels/segment_scale/segment_scale_body.h"
 
 namespace wavllm::kernels {

@@ -22,7 +22,10 @@ void Checkpoint::index_names() {
 
 const StoredTensor* Checkpoint::find(std::string_view name) const {
     const auto found = index_.find(name);
-    return found == index_.end() ? nullptr : &tensors()[found->second];
+    if (found != index_.end()) return &tensors()[found->second];
+    if (const auto problem = refused_.find(name); problem != refused_.end())
+        throw FileError("{}: tensor \"{}\" cannot be read: {}", path_.string(), printable(name), problem->second);
+    return nullptr;
 }
 
 const StoredTensor& Checkpoint::at(std::string_view name) const {
@@ -32,6 +35,12 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
     const std::string_view nearest = nearest_name(name, known);
     throw FileError("{}: no tensor \"{}\" among its {}{}", path_.string(), printable(name), known.size(),
                     nearest.empty() ? "" : fmt::format("; the nearest name is \"{}\"", printable(nearest)));
+}
+
+void Checkpoint::row(const StoredTensor& t, int64_t row, float* to) const {
+    const auto columns = static_cast<size_t>(t.shape.back());
+    const size_t bytes = bytes_for(t.dtype, columns);
+    dequantize(t.dtype, t.bytes.subspan(static_cast<size_t>(row) * bytes, bytes).data(), to, columns);
 }
 
 uint64_t checked_elements(const fs::path& path, std::string_view tensor, std::span<const int64_t> shape) {
@@ -74,9 +83,7 @@ void check_disjoint(const fs::path& path, std::span<const StoredTensor> tensors)
                             printable(order[i - 1]->name), printable(order[i]->name));
 }
 
-namespace {
-
-LoadedPtr open_file(const fs::path& path) {
+LoadedPtr open_checkpoint_file(const fs::path& path) {
     auto file = std::make_shared<const MappedFile>(path);
     if (file->size() == 0) throw FileError("{}: the file is empty (0 bytes)", path.string());
     if (file->size() < 8) throw FileError("{}: {} bytes are too few for a checkpoint", path.string(), file->size());
@@ -85,6 +92,8 @@ LoadedPtr open_file(const fs::path& path) {
     uint64_t word = 0;
     std::memcpy(&word, magic.data(), 8);
     if (magic.starts_with("GGUF")) return read_gguf(std::move(file));
+    if (magic.starts_with("PK\x03\x04")) return read_torch_zip(std::move(file));
+    if (is_torch_legacy(*file)) return read_torch_legacy(std::move(file));
     // safetensors: u64 length of a JSON object that follows at once; CTranslate2: u32 version, then a string of at
     // least one byte
     if (word <= 100'000'000 && file->size() >= 9 && file->all()[8] == std::byte{'{'})
@@ -94,27 +103,25 @@ LoadedPtr open_file(const fs::path& path) {
         return read_ctranslate2(std::move(file));
     throw FileError(
         "{}: not a checkpoint that can be read: it begins with \"{}\"; known are GGUF v3, CTranslate2 model.bin, "
-        "safetensors and folders of Hugging Face models with safetensors",
+        "safetensors, files of torch.save, and folders of Hugging Face models",
         path.string(), printable(magic, 8));
 }
-
-}  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
     std::error_code unreadable;  // then opening it says why
     const auto has = [&](const char* name) { return fs::exists(path / name, unreadable); };
-    if (!fs::is_directory(path, unreadable)) return open_file(path);
+    if (!fs::is_directory(path, unreadable)) return open_checkpoint_file(path);
     LoadedPtr loaded;
-    if (has("model.safetensors"))
-        loaded = open_file(path / "model.safetensors");
-    else if (has("model.safetensors.index.json"))
-        loaded = read_safetensors_parts(path);
-    else if (has("model.bin"))
-        loaded = open_file(path / "model.bin");
-    else
+    for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                             "pytorch_model.bin.index.json", "model.bin"}) {
+        if (!has(name)) continue;
+        loaded = std::string_view(name).ends_with(".json") ? read_parts(path, name) : open_checkpoint_file(path / name);
+        break;
+    }
+    if (!loaded)
         throw FileError(
-            "{}: this folder has neither model.safetensors nor model.safetensors.index.json nor CTranslate2's "
-            "model.bin; name the checkpoint file itself",
+            "{}: this folder has neither model.safetensors nor pytorch_model.bin, nor the .index.json of one, nor "
+            "CTranslate2's model.bin; name the checkpoint file itself",
             path.string());
     if (has("config.json")) loaded->facts["config"] = read_json_file(path / "config.json", 1 << 24);
     return loaded;

@@ -1,10 +1,12 @@
 #pragma once
-// Named tensors in files: GGUF v3, CTranslate2 model.bin (version 6), safetensors, and Hugging Face folders of these.
+// Named tensors in files: GGUF v3, CTranslate2 model.bin (version 6), safetensors, PyTorch's .pt and .bin, and Hugging
+// Face folders of these.
 // The readers take hostile input: no length is believed before it was compared with the file's size.
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -39,11 +41,17 @@ public:
 
     /// A JSON object. GGUF: its key-values. CTranslate2: "spec", "revision", "version", "settings" (its integer scalars
     /// such as encoder/num_heads), "aliases". safetensors: "__metadata__" where the file has one. A Hugging Face
-    /// folder: that of its files, and "config" (config.json) where there is one. Strings are the file's bytes: dump()
-    /// them with error_handler_t::replace.
+    /// folder: that of its files, and "config" (config.json) where there is one. PyTorch: "layout", "tensors_under" (the
+    /// key whose tensors these are, such as "model"), "other_tensors" (how many lie elsewhere, such as an optimiser's),
+    /// "foreign" (names of code that the file would have called, and how often: they are inert), "content" (all values
+    /// that are no tensors). Strings are the file's bytes: dump() them with error_handler_t::replace.
     virtual const nlohmann::json& metadata() const = 0;
 
-    /// "gguf", "ctranslate2" or "safetensors".
+    /// Row `row` (along the last dimension) of one of tensors() in f32. Where a checkpoint makes its values when they are
+    /// wanted (models/random_checkpoint.h), StoredTensor::bytes is empty and this is the only way to them.
+    virtual void row(const StoredTensor& t, int64_t row, float* to) const;
+
+    /// "gguf", "ctranslate2", "safetensors" or "torch".
     virtual std::string_view format() const = 0;
 
     /// The file or folder that was opened.
@@ -51,7 +59,13 @@ public:
         return path_;
     }
 
-    /// The tensor of that name, or nullptr.
+    /// Tensors that the file names but that cannot be read, each with the reason (foreign code, a type that is not
+    /// read). They are not among tensors(), and asking for one throws.
+    const std::map<std::string, std::string, std::less<>>& refused() const {
+        return refused_;
+    }
+
+    /// The tensor of that name, or nullptr. Throws FileError with the reason if it is one of refused().
     const StoredTensor* find(std::string_view name) const;
     /// The tensor of that name. Throws FileError with the file and the nearest name it has.
     const StoredTensor& at(std::string_view name) const;
@@ -60,14 +74,19 @@ protected:
     explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}
     /// To be called by readers once tensors() is complete. Throws FileError for a name that occurs twice.
     void index_names();
+    void refuse(const std::string& name, const std::string& why) {
+        refused_.emplace(name, why);
+    }
 
 private:
     std::filesystem::path path_;
+    std::map<std::string, std::string, std::less<>> refused_;
     std::unordered_map<std::string_view, size_t> index_;
 };
 
 /// Opens a checkpoint of whatever kind stands at `path`, told by its first bytes, not by its name. A folder must hold
-/// model.safetensors, model.safetensors.index.json with its parts, or CTranslate2's model.bin. Throws FileError.
+/// model.safetensors, model.safetensors.index.json with its parts, the same of pytorch_model.bin, or CTranslate2's
+/// model.bin. Files are mapped: opening reads their directories only. Throws FileError.
 std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 /// A tensor to be written; its bytes are borrowed for the call.

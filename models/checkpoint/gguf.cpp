@@ -27,8 +27,9 @@ struct TensorType {
     DType dtype;
     std::string_view name;
 };
-constexpr std::array<TensorType, 8> kTensorTypes{{{0, DType::f32, "F32"},
+constexpr std::array<TensorType, 9> kTensorTypes{{{0, DType::f32, "F32"},
                                                   {1, DType::f16, "F16"},
+                                                  {2, DType::q4_0, "Q4_0"},
                                                   {3, DType::q4_1, "Q4_1"},
                                                   {8, DType::q8_0, "Q8_0"},
                                                   {26, DType::i32, "I32"},
@@ -39,7 +40,6 @@ constexpr std::array<TensorType, 8> kTensorTypes{{{0, DType::f32, "F32"},
 /// Names of other types, so that the error can say what the file holds.
 std::string_view other_type_name(uint32_t number) {
     switch (number) {
-        case 2: return "Q4_0";
         case 6: return "Q5_0";
         case 7: return "Q5_1";
         case 9: return "Q8_1";

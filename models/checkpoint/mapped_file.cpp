@@ -39,6 +39,14 @@ MappedFile::~MappedFile() {
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::release(std::span<const std::byte> bytes) const {
+    if (bytes.data() < data_ || bytes.data() + bytes.size() > data_ + size_) return;
+    const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+    const uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
+    if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 std::span<const std::byte> MappedFile::bytes(uint64_t offset, uint64_t length, std::string_view what) const {
     if (offset > size_ || length > size_ - offset)
         throw FileError("{}: {} takes {} bytes at offset {}, but the file has {} bytes: it is damaged or cut off",

@@ -29,6 +29,10 @@ public:
         return {data_, static_cast<size_t>(size_)};
     }
 
+    /// Lets the system take back the memory behind bytes that are not needed soon; they are read again where they are
+    /// asked for. Does nothing for bytes that are not this file's.
+    void release(std::span<const std::byte> bytes) const;
+
     /// `length` bytes at `offset`. Throws FileError, naming the file and `what`, where they are not all in the file.
     std::span<const std::byte> bytes(uint64_t offset, uint64_t length, std::string_view what) const;
 

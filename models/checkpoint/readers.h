@@ -27,6 +27,18 @@ public:
     void finish() {
         index_names();
     }
+    using Checkpoint::refuse;
+    /// Holds bytes that do not lie in a file as a tensor wants them.
+    std::span<const std::byte> keep(std::vector<std::byte> bytes) {
+        kept_.push_back(std::move(bytes));
+        return kept_.back();
+    }
+    /// Takes over what the spans of a part's tensors point into.
+    void adopt(LoadedCheckpoint& part) {
+        files.insert(files.end(), part.files.begin(), part.files.end());
+        for (auto& bytes : part.kept_) kept_.push_back(std::move(bytes));
+        for (const auto& [name, why] : part.refused()) refuse(name, why);
+    }
 
     std::vector<std::shared_ptr<const MappedFile>> files;  ///< what the spans of `list` point into
     std::vector<StoredTensor> list;
@@ -34,6 +46,7 @@ public:
 
 private:
     std::string_view format_;
+    std::vector<std::vector<std::byte>> kept_;  // a vector that moves keeps its bytes where they are
 };
 
 using LoadedPtr = std::unique_ptr<LoadedCheckpoint>;
@@ -41,8 +54,14 @@ using LoadedPtr = std::unique_ptr<LoadedCheckpoint>;
 LoadedPtr read_gguf(std::shared_ptr<const MappedFile> file);
 LoadedPtr read_ctranslate2(std::shared_ptr<const MappedFile> file);
 LoadedPtr read_safetensors(std::shared_ptr<const MappedFile> file);
-/// `folder` holds model.safetensors.index.json.
-LoadedPtr read_safetensors_parts(const std::filesystem::path& folder);
+/// `folder` holds the index, model.safetensors.index.json or pytorch_model.bin.index.json.
+LoadedPtr read_parts(const std::filesystem::path& folder, const char* index);
+/// Files of torch.save: the zip archive, and the layout before PyTorch 1.6.
+LoadedPtr read_torch_zip(std::shared_ptr<const MappedFile> file);
+bool is_torch_legacy(const MappedFile& file);
+LoadedPtr read_torch_legacy(std::shared_ptr<const MappedFile> file);
+/// A checkpoint file of any kind.
+LoadedPtr open_checkpoint_file(const std::filesystem::path& path);
 
 /// Reads little-endian values one after another; every step is checked against the file's size.
 class ByteReader {

@@ -7,6 +7,7 @@
 
 #include "data/json.h"
 #include "models/checkpoint/readers.h"
+#include "models/checkpoint/safetensors_writer.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -105,39 +106,17 @@ LoadedPtr read_safetensors(std::shared_ptr<const MappedFile> file) {
     return out;
 }
 
-LoadedPtr read_safetensors_parts(const fs::path& folder) {
-    const fs::path index_path = folder / "model.safetensors.index.json";
-    const json index = read_json_file(index_path, kLongestHeader);
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-        throw FileError("{}: it lacks the object \"weight_map\" {{tensor: file}}", index_path.string());
-    std::map<std::string, std::vector<std::string>> names_of_part;
-    for (const auto& [name, part] : index["weight_map"].items()) {
-        const std::string file = part.is_string() ? part.get<std::string>() : "";
-        // a name with a folder in it could reach any file of this machine
-        if (file.empty() || file.find('/') != std::string::npos || file.find('\0') != std::string::npos || file == "..")
-            throw FileError("{}: tensor \"{}\" should name a file in this folder, but names {}", index_path.string(),
-                            printable(name), printable(part.dump(-1, ' ', true)));
-        names_of_part[file].push_back(name);
-    }
-    auto out = std::make_unique<LoadedCheckpoint>(folder, "safetensors");
-    for (const auto& [file, names] : names_of_part) {
-        const auto part = open_checkpoint(folder / file);
-        auto* loaded = dynamic_cast<LoadedCheckpoint*>(part.get());
-        if (loaded == nullptr || loaded->format() != "safetensors")
-            throw FileError("{}: {} is not a safetensors file", index_path.string(), printable(file));
-        for (const std::string& name : names) out->list.push_back(part->at(name));
-        if (loaded->list.size() != names.size())
-            throw FileError("{}: {} has {} tensors, but the index lists {} of them", index_path.string(),
-                            printable(file), loaded->list.size(), names.size());
-        if (loaded->facts.contains("__metadata__")) out->facts["__metadata__"] = loaded->facts["__metadata__"];
-        out->files.insert(out->files.end(), loaded->files.begin(), loaded->files.end());
-    }
-    out->finish();
-    return out;
-}
-
 void write_safetensors(const fs::path& path, std::span<const TensorToStore> tensors,
                        const std::vector<std::pair<std::string, std::string>>& metadata) {
+    std::vector<StreamedTensor> streamed;
+    for (const TensorToStore& tensor : tensors)
+        streamed.push_back({tensor.name, tensor.dtype, tensor.shape,
+                            [&tensor](const StreamedTensor::Write& write) { write(tensor.bytes); }});
+    write_safetensors_streamed(path, streamed, metadata);
+}
+
+void write_safetensors_streamed(const fs::path& path, std::span<const StreamedTensor> tensors,
+                                const std::vector<std::pair<std::string, std::string>>& metadata) {
     // written by hand: a JSON object would sort the tensors by name, and the order of the data is the order given
     std::string header = "{";
     const auto quoted = [&](const std::string& text) {
@@ -157,16 +136,13 @@ void write_safetensors(const fs::path& path, std::span<const TensorToStore> tens
     }
     uint64_t offset = 0;
     std::map<std::string_view, bool> seen;
-    for (const TensorToStore& tensor : tensors) {
+    for (const StreamedTensor& tensor : tensors) {
         const auto* type = std::find_if(kTypes.begin(), kTypes.end(),
                                         [&](const StoredType& known) { return known.dtype == tensor.dtype; });
         if (type == kTypes.end())
             throw DTypeError("{}: tensor \"{}\" is {}, which safetensors cannot hold: dequantise it first",
                              path.string(), printable(tensor.name), name(tensor.dtype));
         const uint64_t expected = checked_bytes(path, tensor.name, tensor.dtype, tensor.shape);
-        if (expected != tensor.bytes.size())
-            throw ShapeError("{}: tensor \"{}\" has {} bytes, but its shape and type need {}", path.string(),
-                             printable(tensor.name), tensor.bytes.size(), expected);
         if (tensor.name == "__metadata__" || !seen.emplace(tensor.name, true).second)
             throw FileError("{}: two tensors cannot both be named \"{}\"", path.string(), printable(tensor.name));
         header += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
@@ -181,7 +157,15 @@ void write_safetensors(const fs::path& path, std::span<const TensorToStore> tens
     const auto length = static_cast<uint64_t>(header.size());
     file.write(std::as_bytes(std::span(&length, 1)));
     file.write(header);
-    for (const TensorToStore& tensor : tensors) file.write(tensor.bytes);
+    for (const StreamedTensor& tensor : tensors) {
+        const uint64_t before = file.bytes_written();
+        tensor.bytes([&](std::span<const std::byte> piece) { file.write(piece); });
+        const uint64_t written = file.bytes_written() - before;
+        const uint64_t expected = checked_bytes(path, tensor.name, tensor.dtype, tensor.shape);
+        if (written != expected)
+            throw ShapeError("{}: tensor \"{}\" has {} bytes, but its shape and type need {}", path.string(),
+                             printable(tensor.name), written, expected);
+    }
     file.commit();
 }
 

@@ -33,11 +33,36 @@ LlamaConfig from_gguf(const Checkpoint& c) {
     return k;
 }
 
+/// Variants of Hugging Face's LlamaForCausalLM that compute something else than Llama does.
+void check_variant(const Checkpoint& c, const nlohmann::json& m) {
+    const auto refuse = [&](const char* key, const nlohmann::json& only) {
+        const auto it = m.find(key);
+        if (it != m.end() && !it->is_null() && *it != only)
+            throw FileError("{}: config.json says {} = {}, but only {} is supported", c.path().string(), key,
+                            it->dump(), only.dump());
+    };
+    refuse("model_type", "llama");
+    refuse("hidden_act", "silu");
+    refuse("rope_scaling", nullptr);  // LLaMA 3.1 and longer contexts
+    refuse("attention_bias", false);
+    refuse("mlp_bias", false);
+    if (m.contains("head_dim") && !m["head_dim"].is_null())
+        refuse("head_dim", value<int64_t>(c, m, "hidden_size") / value<int64_t>(c, m, "num_attention_heads"));
+    // without the output matrix the embedding is used for it: only where the model says so
+    const bool tied = m.contains("tie_word_embeddings") && m["tie_word_embeddings"] == true;
+    if (!tied && c.find("model.embed_tokens.weight") != nullptr && c.find("lm_head.weight") == nullptr)
+        throw FileError("{}: it has no lm_head.weight, and config.json does not say \"tie_word_embeddings\": true",
+                        c.path().string());
+}
+
 LlamaConfig from_hugging_face(const Checkpoint& c) {
     const auto it = c.metadata().find("config");
     if (it == c.metadata().end())
         throw FileError("{}: no config.json beside the weights; give the folder that holds both", c.path().string());
     const nlohmann::json& m = *it;
+    if (m.contains("num_attention_heads") && m["num_attention_heads"] == 0)
+        throw FileError("{}: config.json says num_attention_heads = 0", c.path().string());
+    check_variant(c, m);
     LlamaConfig k;
     k.dim = value<int64_t>(c, m, "hidden_size");
     k.layers = value<int64_t>(c, m, "num_hidden_layers");

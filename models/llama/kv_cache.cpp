@@ -1,5 +1,6 @@
 #include "models/llama/kv_cache.h"
 
+#include "kernels/cache_append/cache_append.h"
 #include "kernels/common/check.h"
 #include "tensor/model_dtype.h"
 
@@ -15,20 +16,23 @@ KvCache::KvCache(const LlamaConfig& config, int64_t batch, int64_t capacity, Dev
     lengths_ = Tensor::zeros({batch}, DType::i64);
 }
 
-void KvCache::write(int64_t layer, const Tensor& k, const Tensor& v, const Tensor& borders) {
-    const auto b = kernels::borders_of("kv_cache", borders, k.dim(0));
+Tensor KvCache::lengths_with(const Tensor& borders) const {
+    const auto b = kernels::borders_of("kv_cache", borders, borders.data<int64_t>()[borders.numel() - 1]);
+    Tensor lengths = lengths_.clone();
     for (int64_t i = 0; i < batch_; ++i) {
-        const int64_t begin = b[static_cast<size_t>(i)], end = b[static_cast<size_t>(i) + 1], rows = end - begin;
-        if (length(i) + rows > capacity_)
+        int64_t& held = lengths.mutable_data<int64_t>()[i];
+        held += b[static_cast<size_t>(i) + 1] - b[static_cast<size_t>(i)];
+        if (held > capacity_)
             throw Error(
                 "kv_cache: request {} would hold {} tokens, but its capacity is {}; allow fewer new tokens or a "
                 "shorter prompt",
-                i, length(i) + rows, capacity_);
-        for (const auto& [cache, source] : {std::pair{&keys_, &k}, {&values_, &v}}) {
-            Tensor held = (*cache)[static_cast<size_t>(layer)].select(0, i);
-            held.slice(0, length(i), length(i) + rows).assign(source->slice(0, begin, end));
-        }
+                i, held, capacity_);
     }
+    return lengths;
+}
+
+void KvCache::write(int64_t layer, const Tensor& k, const Tensor& v, const Tensor& borders, const Tensor& lengths) {
+    kernels::cache_append(k, v, borders, lengths, keys(layer), values(layer));
 }
 
 void KvCache::advance(const Tensor& borders) {

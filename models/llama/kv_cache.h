@@ -27,9 +27,12 @@ public:
     const Tensor& values(int64_t layer) const {
         return values_[static_cast<size_t>(layer)];
     }
-    /// Writes rows behind each request's tokens. k, v: [T, kv_heads, head_dim], requests end to end with these borders.
-    /// Throws Error naming the request that would not fit.
-    void write(int64_t layer, const Tensor& k, const Tensor& v, const Tensor& borders);
+    /// i64 [batch] on the CPU: tokens held once the rows of a pass with these borders are written. Throws Error naming the
+    /// request that would not fit.
+    Tensor lengths_with(const Tensor& borders) const;
+    /// Writes rows behind each request's tokens. k, v: [T, kv_heads, head_dim], requests end to end with these borders;
+    /// lengths: lengths_with(borders), or its values on the device.
+    void write(int64_t layer, const Tensor& k, const Tensor& v, const Tensor& borders, const Tensor& lengths);
     /// Counts the rows of a finished pass.
     void advance(const Tensor& borders);
     /// Request `to` becomes a copy of request `from`.

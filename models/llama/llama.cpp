@@ -33,14 +33,18 @@ Tensor Llama::embed(const Tensor& ids) const {
     return embedding(embedding_, ids);
 }
 
-Tensor Llama::forward(const Tensor& x, const LlamaPass& pass) const {
+Tensor Llama::forward(const Tensor& x, const LlamaPass& given) const {
+    LlamaPass pass = given;
+    if (pass.cache && !pass.lengths.defined()) pass.lengths = pass.cache->lengths_with(pass.borders);
     Tensor h = x;
+    LlamaPass own = pass;
+    if (own.run.scale.r.defined()) own.run.scale.borders = pass.borders;  // one row of r a sequence
     for (int64_t i = 0; i < config_.layers; ++i) {
-        const auto run = [this, i, pass](const Tensor& in) { return block(i, in, pass); };
+        const auto run = [this, i, own](const Tensor& in) { return block(i, in, own); };
         h = pass.checkpoint_activations ? checkpoint(run, h) : run(h);
         if (pass.observer) observe(pass.observer, fmt::format("layer{}", i), h);
     }
-    if (pass.cache) pass.cache->advance(pass.borders);
+    if (pass.cache && !given.lengths.defined()) pass.cache->advance(pass.borders);
     return h;
 }
 
@@ -86,17 +90,17 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
     KvCache& cache = *pass.cache;
     const auto borders = kernels::borders_of("llama", pass.borders, q.dim(0));
     const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim()));
+    cache.write(layer, k, v, pass.borders, pass.lengths);
+    if (pass.lengths.device() != Device::cpu) {
+        const auto seen = [&](const Tensor& t) { return t.slice(1, 0, pass.longest); };
+        return kernels::decode_attention(q, seen(cache.keys(layer)), seen(cache.values(layer)), pass.lengths, scale);
+    }
     bool one_each = true, fresh = true;
     for (int64_t i = 0; i < cache.batch(); ++i) {
         one_each = one_each && borders[static_cast<size_t>(i) + 1] - borders[static_cast<size_t>(i)] == 1;
         fresh = fresh && cache.length(i) == 0;
     }
-    cache.write(layer, k, v, pass.borders);
-    if (one_each) {
-        Tensor lengths = cache.lengths().clone();
-        for (int64_t i = 0; i < lengths.numel(); ++i) ++lengths.mutable_data<int64_t>()[i];
-        return kernels::decode_attention(q, cache.keys(layer), cache.values(layer), lengths, scale);
-    }
+    if (one_each) return kernels::decode_attention(q, cache.keys(layer), cache.values(layer), pass.lengths, scale);
     const DType products = blocks_[static_cast<size_t>(layer)].q.dtype();
     if (fresh) return wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale, products});
     // A later turn of a conversation: the new rows of each request see all that its cache holds.

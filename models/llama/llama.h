@@ -19,11 +19,16 @@ struct LlamaBlock {
 
 /// One pass over a batch of sequences laid end to end, without padding.
 struct LlamaPass {
-    Tensor borders;                       ///< i64 [S+1]: which rows belong to which sequence
-    Tensor positions;                     ///< i32 [T]
-    const Lora* lora = nullptr;           ///< null: the base model
-    LoraRun run{};                        ///< of lora; a copy, since the backward pass may run the blocks again
-    KvCache* cache = nullptr;             ///< inference only: rows continue what it holds
+    Tensor borders;              ///< i64 [S+1]: which rows belong to which sequence
+    Tensor positions;            ///< i32 [T]
+    const Lora* lora = nullptr;  ///< null: the base model
+    LoraRun run{};               ///< of lora; a copy, since the backward pass may run the blocks again
+    KvCache* cache = nullptr;    ///< inference only: rows continue what it holds
+    /// For one row a sequence, on the device: i64 [S], what the cache holds with these rows. The pass then reads nothing on
+    /// the CPU, so that it can be captured (tensor/graph.h; positions are on the device too), and whoever wrote the lengths
+    /// also advances the cache. Undefined: the pass asks and advances the cache itself.
+    Tensor lengths{};
+    int64_t longest = 0;                  ///< of lengths: none is larger; how much of the cache is looked at
     bool checkpoint_activations = false;  ///< keep only the blocks' inputs for the backward pass
     const Observer* observer = nullptr;   ///< "layer0.queries", ".keys", ".values", "layer0", ...
 
@@ -35,7 +40,8 @@ class Llama {
 public:
     /// Weights in Meta's, Hugging Face's or GGUF's naming, told by the names that are there. Without an output matrix
     /// the embedding is used for it (tied). panels: f32, or bf16: half the memory, an embedding stored as f32 too, and
-    /// all products, attention's too, take factors rounded to bf16.
+    /// all products, attention's too, take factors rounded to bf16; or int8, q8_0, q4_1, q4_0: these for the
+    /// matrices of the blocks, q8_0 for the head, and bf16 for an embedding stored as f32.
     static Llama load(const Weights& weights, const LlamaConfig& config, DType panels = DType::f32);
 
     const LlamaConfig& config() const {

@@ -3,7 +3,12 @@
 #include <cmath>
 
 #include "autograd/ops/linear.h"
+#include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
+#include "tensor/error.h"
+#include "tensor/model_dtype.h"
 #include "tensor/philox.h"
+#include "tensor/text.h"
 
 namespace wavllm {
 
@@ -19,12 +24,47 @@ uint32_t dropout_purpose(int64_t layer, size_t target) {
 
 }  // namespace
 
+std::array<bool, 4> lora_targets(std::string_view letters) {
+    constexpr std::string_view kNames = "qkvo";
+    std::array<bool, 4> targets{};
+    bool good = !letters.empty();
+    for (size_t i = 0; i < letters.size() && good; ++i) {
+        const size_t t = kNames.find(letters[i]);
+        good = i % 2 == 1 ? letters[i] == ',' && i + 1 < letters.size() : t != std::string_view::npos && !targets[t];
+        if (good && i % 2 == 0) targets[t] = true;
+    }
+    if (!good) throw UsageError("lora.targets: \"{}\" should be some of q, k, v and o, as \"q,v\"", printable(letters));
+    return targets;
+}
+
+LoraRun LoraRun::times(double factor) const {
+    if (factor == 1) return *this;
+    LoraRun run = *this;
+    // in f32 the product is rounded as that of two floats, as scale() rounds r's
+    run.scale.s =
+        model_dtype() == DType::f64 ? scale.s * factor : static_cast<float>(scale.s) * static_cast<float>(factor);
+    if (run.scale.r.defined()) run.scale.r = wavllm::scale(run.scale.r, factor);
+    if (run.kv_r.defined()) run.kv_r = wavllm::scale(run.kv_r, factor);
+    return run;
+}
+
+LoraRun LoraRun::of(const Tensor& index) const {
+    LoraRun run = *this;
+    if (scale.r.defined()) run.scale.r = gather_rows(scale.r, index);
+    if (kv_r.defined()) run.kv_r = gather_rows(kv_r, index);
+    return run;
+}
+
 Lora::Lora(const LoraConfig& config, int64_t layers, const std::array<std::pair<int64_t, int64_t>, 4>& dims,
            uint64_t seed)
     : config_(config) {
     for (int64_t layer = 0; layer < layers; ++layer)
         for (size_t t = 0; t < 4; ++t) {
             const auto [in, out] = dims[t];
+            if (!config.targets[t]) {
+                pairs_.emplace_back();
+                continue;
+            }
             pairs_.push_back({uniform_parameter({in, config.rank}, 1 / std::sqrt(static_cast<double>(in)), seed,
                                                 name_of(layer, t, 'A')),
                               constant_parameter({config.rank, out}, 0, name_of(layer, t, 'B')),
@@ -38,6 +78,10 @@ Lora Lora::load(const Weights& weights, const LoraConfig& config, int64_t layers
     lora.config_ = config;
     for (int64_t layer = 0; layer < layers; ++layer)
         for (size_t t = 0; t < 4; ++t) {
+            if (!config.targets[t]) {
+                lora.pairs_.emplace_back();
+                continue;
+            }
             const std::string a = name_of(layer, t, 'A'), b = name_of(layer, t, 'B');
             lora.pairs_.push_back({make_parameter(weights.f32(a, {dims[t].first, config.rank}), a),
                                    make_parameter(weights.f32(b, {config.rank, dims[t].second}), b),
@@ -49,14 +93,18 @@ Lora Lora::load(const Weights& weights, const LoraConfig& config, int64_t layers
 Tensor Lora::apply(const Tensor& x, const PackedWeight& w, int64_t layer, LoraTarget target, const LoraRun* run) const {
     if (!run || !defined()) return linear(x, w);
     const LoraPair& p = pair(layer, target);
+    if (!p.a.defined()) return linear(x, w);
     const DropoutKey drop{run->dropout, run->seed, p.dropout_purpose, run->step, run->row_keys};
-    return lora_linear(x, w, p.a, p.b, run->scale, &drop);
+    LoraScale strength = run->scale;
+    if (run->kv_r.defined() && (target == LoraTarget::k || target == LoraTarget::v)) strength.r = run->kv_r;
+    return lora_linear(x, w, p.a, p.b, strength, &drop);
 }
 
 Parameters Lora::parameters() const {
     Parameters result;
     for (const LoraPair& pair : pairs_) {
-        result.push_back({std::string(pair.a.label()), pair.a, "lora", true});  // no gradient reaches A while B is zero
+        if (!pair.a.defined()) continue;
+        result.push_back({std::string(pair.a.label()), pair.a, "lora", 1});  // no gradient reaches A while B is zero
         result.push_back({std::string(pair.b.label()), pair.b, "lora"});
     }
     return result;

@@ -17,7 +17,12 @@ struct LoraConfig {
     int64_t rank = 32;
     double alpha = 32;     ///< stage-1 scale is alpha / rank
     double dropout = 0.1;  ///< on the LoRA input, in training only
+    /// Which of q, k, v, o have an update; the paper's model all four.
+    std::array<bool, 4> targets{true, true, true, true};
 };
+
+/// "q,k,v,o" or some of them; throws UsageError for other letters, none, or one twice.
+std::array<bool, 4> lora_targets(std::string_view letters);
 
 struct LoraPair {
     Tensor a;  ///< [in, rank]
@@ -27,11 +32,19 @@ struct LoraPair {
 
 /// What changes from step to step: the strength, and the dropout that belongs to it.
 struct LoraRun {
-    LoraScale scale{};
+    LoraScale scale{};  ///< with r: one row a sequence of the pass, whose borders it takes (Llama::forward)
+    Tensor kv_r{};      ///< r of the key and value projections, where they are narrower than the others
     float dropout = 0;  ///< 0 outside training
     uint64_t seed = 0;
     uint32_t step = 0;
     Tensor row_keys{};  ///< i64 [rows]: a clip's own, so that its masks do not depend on the batch
+
+    /// The same for other sequences: the i-th has the strength of sequence index[i] of this one. i32 [n].
+    LoraRun of(const Tensor& index) const;
+    /// The same with the strength times `factor`, for inference: below 1 the model listens less to what LoRA was trained for
+    /// and more to the instruction, which SALMONN calls activation tuning. 1 changes nothing, not even a bit; 0 is the LLM
+    /// without LoRA.
+    LoraRun times(double factor) const;
 };
 
 class Lora {

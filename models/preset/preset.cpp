@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/json.h"
+#include "models/lora/lora.h"
 #include "models/preset/values.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -18,16 +19,40 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.whisper", &p.model.whisper);
     visit("model.llm", &p.model.llm);
     visit("model.chat_template", &p.model.chat_template);
+    visit("model.random_weights", &p.model.random_weights);
+    visit("model.tokenizer", &p.model.tokenizer);
     visit("model.encoder_padding", &p.model.encoder_padding);
     visit("model.frozen_dtype", &p.model.frozen_dtype);
+    visit("model.norm_eps", &p.model.norm_eps);
     visit("adapter.mid", &p.adapter.mid);
     visit("adapter.dim", &p.adapter.dim);
     visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
+    visit("adapter.out", &p.adapter.out);
     visit("adapter.output_norm", &p.adapter.output_norm);
+    visit("connector.kind", &p.connector.kind);
+    visit("connector.window", &p.connector.window);
+    visit("connector.queries", &p.connector.queries);
+    visit("connector.dim", &p.connector.dim);
+    visit("connector.heads", &p.connector.heads);
+    visit("connector.ffn", &p.connector.ffn);
+    visit("connector.layers", &p.connector.layers);
+    visit("connector.pool", &p.connector.pool);
     visit("lora.rank", &p.lora.rank);
     visit("lora.alpha", &p.lora.alpha);
     visit("lora.dropout", &p.lora.dropout);
+    visit("lora.targets", &p.lora.targets);
+    visit("prompt_adapter.hidden", &p.prompt_adapter.hidden);
+    visit("prompt_adapter.clamp", &p.prompt_adapter.clamp);
+    visit("decode.temperature", &p.decode.temperature);
+    visit("decode.top_k", &p.decode.top_k);
+    visit("decode.top_p", &p.decode.top_p);
+    visit("decode.seed", &p.decode.seed);
+    visit("decode.beams", &p.decode.beams);
+    visit("decode.length_penalty", &p.decode.length_penalty);
+    visit("decode.lora_scale", &p.decode.lora_scale);
+    visit("decode.begin_with_bos", &p.decode.begin_with_bos);
+    visit("decode.count_prompt", &p.decode.count_prompt);
     visit("data.train", &p.data.train);
     visit("data.valid", &p.data.valid);
     visit("data.test", &p.data.test);
@@ -49,6 +74,8 @@ void each_value(Preset& p, Visit&& visit) {
     visit("train.from", &p.train.from);
     visit("train.adapter_rate", &p.train.adapter_rate);
     visit("train.lora_rate", &p.train.lora_rate);
+    visit("train.prompt_rate", &p.train.prompt_rate);
+    visit("train.trains", &p.train.trains);
     visit("train.warmup_steps", &p.train.warmup_steps);
     visit("train.decay", &p.train.decay);
     visit("train.final_rate", &p.train.final_rate);
@@ -73,6 +100,7 @@ void each_value(Stage& s, Visit&& visit) {
     visit("trains", &s.trains);
     visit("adapter_rate", &s.adapter_rate);
     visit("lora_rate", &s.lora_rate);
+    visit("prompt_rate", &s.prompt_rate);
     visit("warmup_steps", &s.warmup_steps);
     visit("decay", &s.decay);
     visit("final_rate", &s.final_rate);
@@ -103,6 +131,8 @@ Stage default_stage(const Preset& p) {
     s.steps = p.train.steps;
     s.adapter_rate = p.train.adapter_rate;
     s.lora_rate = p.train.lora_rate;
+    s.prompt_rate = p.train.prompt_rate;
+    s.trains = p.train.trains;
     s.warmup_steps = p.train.warmup_steps;
     s.decay = p.train.decay;
     s.final_rate = p.train.final_rate;
@@ -116,12 +146,16 @@ void check_stage(const Preset& p, const Stage& s, const std::string& source) {
     const auto expect = [&](bool good, const char* what) {
         if (!good) throw UsageError("{}: {}", at, what);
     };
-    one_of(at, "trains", s.trains, {"adapter", "lora", "adapter+lora"});
+    one_of(at, "trains", s.trains,
+           {"adapter", "lora", "adapter+lora", "prompt", "adapter+prompt", "lora+prompt", "adapter+lora+prompt"});
+    expect(!s.does_train("prompt") || p.prompt_adapter.hidden > 0,
+           "it trains the prompt adapter, but prompt_adapter.hidden is 0: give it a size (the paper's has 1024)");
     one_of(at, "decay", s.decay, {"cosine", "linear", "constant"});
     expect(!s.name.empty() && s.name.find_first_of(".=") == std::string::npos,
            "a stage's name must not be empty nor contain '.' or '='");
     expect(s.steps > 0 && s.warmup_steps >= 0, "steps must be positive, warmup_steps not negative");
-    expect(s.adapter_rate >= 0 && s.lora_rate >= 0 && s.final_rate >= 0, "learning rates must not be negative");
+    expect(s.adapter_rate >= 0 && s.lora_rate >= 0 && s.prompt_rate >= 0 && s.final_rate >= 0,
+           "learning rates must not be negative");
     expect(s.ce_weight >= 0 && s.ctc_weight >= 0 && s.ce_weight + s.ctc_weight > 0,
            "ce_weight and ctc_weight must not be negative, and one of them must be positive");
     expect(s.ce_weight > 0 || s.trains == "adapter",
@@ -152,7 +186,8 @@ void check(const Preset& p, const std::string& source) {
     };
     one_of(source, "model.chat_template", p.model.chat_template, {"chatml", "llama2"});
     one_of(source, "model.encoder_padding", p.model.encoder_padding, {"30s", "tight"});
-    one_of(source, "model.frozen_dtype", p.model.frozen_dtype, {"auto", "f32", "bf16"});
+    one_of(source, "model.frozen_dtype", p.model.frozen_dtype,
+           {"auto", "f32", "bf16", "int8", "q8_0", "q4_1", "q4_0", "q4"});
     one_of(source, "train.decay", p.train.decay, {"cosine", "linear", "constant"});
     one_of(source, "train.adapter_dtype", p.train.adapter_dtype, {"f32", "f16", "bf16"});
     constexpr int64_t kLargest = 1 << 20;
@@ -160,10 +195,42 @@ void check(const Preset& p, const std::string& source) {
            "adapter.mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
+    expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
     expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
            "adapter.taps must be odd, from 1 to 63");
+    one_of(source, "connector.kind", p.connector.kind, {"wavllm", "qformer", "pooled"});
+    const auto& c = p.connector;
+    for (const auto& [name, value] : {std::pair{"window", c.window},
+                                      {"queries", c.queries},
+                                      {"dim", c.dim},
+                                      {"heads", c.heads},
+                                      {"ffn", c.ffn},
+                                      {"layers", c.layers},
+                                      {"pool", c.pool}})
+        if (value < 1 || value >= kLargest)
+            throw UsageError("{}: connector.{} must be from 1 to {}, but is {}", source, name, kLargest - 1, value);
+    if (c.dim % c.heads != 0)
+        throw UsageError("{}: connector.heads={} does not divide connector.dim={}", source, c.heads, c.dim);
+    expect(
+        c.kind == "wavllm" || !p.has_ctc(),
+        "the CTC head (ctc_weight of a stage) is for connector.kind=wavllm: another connector's rows are not laid out "
+        "for it");
     expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");
     expect(p.lora.dropout >= 0 && p.lora.dropout < 1, "lora.dropout must be at least 0 and below 1");
+    lora_targets(p.lora.targets);
+    expect(p.model.norm_eps >= 0 && p.model.norm_eps < 1, "model.norm_eps must be at least 0 and below 1");
+    expect(p.prompt_adapter.hidden >= 0 && p.prompt_adapter.hidden < kLargest && p.prompt_adapter.clamp >= 0,
+           "prompt_adapter.hidden and clamp must not be negative");
+    expect(p.decode.temperature >= 0 && p.decode.top_k >= 0 && p.decode.top_p > 0 && p.decode.top_p <= 1,
+           "decode.temperature and top_k must not be negative, top_p in (0, 1]");
+    expect(p.decode.lora_scale >= 0, "decode.lora_scale must not be negative");
+    expect(p.decode.beams > 0 && p.decode.beams < 1024 && p.decode.seed >= 0,
+           "decode.beams must be positive, decode.seed not negative");
+    expect(p.decode.beams == 1 || p.decode.temperature == 0,
+           "decode: beam search takes the likeliest texts and draws none; give either beams or a temperature");
+    expect(p.decode.beams == 1 || !p.decode.count_prompt, "decode.count_prompt needs decode.beams=1");
+    expect(!(p.decode.begin_with_bos && p.model.chat_template != "llama2"),
+           "decode.begin_with_bos: only the llama2 template has a token of its own before </SPEECH> to put BOS for");
     expect(p.data.batch_seconds > 0 && p.data.batch_clips > 0 && p.data.bucket_batches > 0 && p.data.max_new_tokens > 0,
            "data.batch_seconds, batch_clips, bucket_batches and max_new_tokens must be positive");
     expect(p.train.steps > 0 && p.train.accumulate > 0 && p.train.seed >= 0,
@@ -229,6 +296,7 @@ Preset plain_recipe(const Preset& preset) {
     s.ctc_weight = s.time_mask = s.channel_mask = s.feature_dropout = 0;
     p.stages = {s};
     p.adapter.output_norm = false;
+    p.prompt_adapter.hidden = 0;
     p.ctc.drop_blanks = p.ctc.drop_repeats = p.ctc.draft = false;
     p.name += "-plain";
     return p;
@@ -265,6 +333,10 @@ Preset parse_preset(const nlohmann::ordered_json& json, const std::string& sourc
     read_stages(p, json.value("stages", nlohmann::ordered_json::array()), source, for_stages);
     check(p, source);
     return p;
+}
+
+Preset with_overrides(const Preset& preset, std::span<const std::string> overrides) {
+    return parse_preset(preset.to_json(), preset.name, overrides);
 }
 
 Preset load_preset(const std::filesystem::path& path, std::span<const std::string> overrides) {

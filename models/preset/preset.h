@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,9 +24,12 @@ using Shares = std::vector<std::pair<std::string, double>>;
 struct Stage {
     std::string name = "train";
     int64_t steps = 200;
-    std::string trains = "adapter+lora";  ///< adapter, lora or adapter+lora; the rest is frozen
-    double adapter_rate = 1e-3;           ///< peak learning rates; the CTC head goes with the adapter
+    /// Some of adapter, lora and prompt (the prompt adapter), joined by +; the rest is frozen. The paper's second stage
+    /// is adapter+lora+prompt if LoRA goes on training, which it does not say, and adapter+prompt if it is frozen.
+    std::string trains = "adapter+lora";
+    double adapter_rate = 1e-3;  ///< peak learning rates; the CTC head goes with the adapter
     double lora_rate = 5e-4;
+    double prompt_rate = 1e-4;
     int64_t warmup_steps = 20;
     std::string decay = "cosine";
     double final_rate = 0;
@@ -42,6 +46,10 @@ struct Stage {
     double channel_mask = 0;          ///< share of the channels
     int64_t channel_mask_width = 32;  ///< widest span
     double feature_dropout = 0;
+
+    bool does_train(std::string_view part) const {
+        return trains.find(part) != std::string::npos;
+    }
 };
 
 struct Preset {
@@ -51,8 +59,14 @@ struct Preset {
         std::string whisper = "whisper-base";            ///< name in presets/sources.json, file or folder
         std::string llm = "smollm2-135m-instruct-q4_1";  ///< likewise
         std::string chat_template = "chatml";            ///< chatml or llama2
+        bool random_weights = false;  ///< whisper and llm name known sizes (models/known_sizes.h), and no file is read
+        std::string tokenizer;        ///< with random weights: a SentencePiece model; empty: a token a byte
+        /// frozen_dtype: names in kernels/linear/packed_weight.h; int8, q8_0, q4_1 and q4_0 quantise at load.
         std::string encoder_padding = "tight";  ///< 30s (paper), or tight: own length + 1 s, about five times cheaper
         std::string frozen_dtype = "auto";      ///< of frozen weights: f32, bf16, or bf16 where the CPU multiplies it
+        /// Epsilon of the LLM's RMS norms; 0: what its checkpoint says (1e-5 for LLaMA-2), which it was trained with. The
+        /// released WavLLM code has 1e-6.
+        double norm_eps = 0;
     } model;
 
     struct {
@@ -60,14 +74,51 @@ struct Preset {
         int64_t dim = 512;   ///< after subsampling
         int64_t taps = 3;    ///< of both convolutions, odd
         int64_t bottleneck = 256;
+        int64_t out = 0;  ///< of the projector; 0: what the LLM takes. The paper: 2048, widened by one more layer
         bool output_norm = true;  ///< RMS norm of the result to the RMS of the LLM's embeddings; the paper has none
     } adapter;
+
+    /// What stands between encoder and LLM: the modality adapter above, or that of a system which the paper compares
+    /// itself with (models/connector); it is trained and saved as the adapter is.
+    struct {
+        std::string kind = "wavllm";  ///< wavllm, qformer (SALMONN) or pooled (Qwen-Audio)
+        int64_t window = 17;          ///< qformer: encoder frames (20 ms) that one window of queries reads
+        int64_t queries = 1;          ///< of a window, and so its tokens
+        int64_t dim = 768;            ///< of the Q-Former; with heads, ffn and layers BERT base's sizes
+        int64_t heads = 12;
+        int64_t ffn = 3072;
+        int64_t layers = 2;
+        int64_t pool = 2;  ///< pooled: encoder frames averaged to one token
+    } connector;
 
     struct {
         int64_t rank = 16;
         double alpha = 32;
         double dropout = 0.1;
+        std::string targets = "q,k,v,o";  ///< the projections that have it; the paper: all four
     } lora;
+
+    /// Makes LoRA's strength r from the instruction (models/prompt_adapter); the paper's second stage.
+    struct {
+        int64_t hidden = 0;  ///< between its two layers, 1024 in the paper's model; 0: none, r = alpha / rank
+        /// r limited to [0, clamp]; 0: not at all, as in the paper. The released code has 3. The default is the paper's:
+        /// where a limit is reached no gradient passes, and nothing here has shown that r needs one.
+        double clamp = 0;
+    } prompt_adapter;
+
+    /// How answers are found (`wavllm transcribe`, `eval`); validation during training is always greedy. What
+    /// `--compat released` sets is in models/preset/compat.h.
+    struct {
+        double temperature = 0;       ///< 0: greedy, which repeats and errs least; the released code draws at 0.5
+        int64_t top_k = 0;            ///< 0: all tokens
+        double top_p = 1;             ///< 1: all of their mass
+        int64_t seed = 1;             ///< of the draws
+        int64_t beams = 1;            ///< above 1: beam search, without temperature
+        double length_penalty = 1;    ///< of beam search: log p / tokens^length_penalty
+        bool begin_with_bos = false;  ///< BOS instead of the first token behind the speech, which training does not do
+        double lora_scale = 1;        ///< LoRA's strength as a multiple of the trained one ("activation tuning")
+        bool count_prompt = false;    ///< data.max_new_tokens counts the tokens behind the speech, too, but the first
+    } decode;
 
     struct {
         Manifests train, valid, test;
@@ -96,13 +147,17 @@ struct Preset {
         int64_t steps = 200;
         int64_t accumulate = 1;  ///< micro-batches a step
         int64_t seed = 1;
-        std::string from;  ///< an adapter file whose values the run starts from; empty: random ones, from the seed
+        /// An adapter file whose values the run starts from; empty: random ones, from the seed. One of a first stage has
+        /// no prompt adapter: a new one begins with r = alpha / rank, where that stage ended.
+        std::string from;
         double adapter_rate = 1e-3;  ///< peak learning rates
         double lora_rate = 5e-4;
-        int64_t warmup_steps = 20;         ///< linear; the paper: a tenth of all steps
-        std::string decay = "cosine";      ///< after warm-up: cosine, linear or constant (the paper does not say)
-        double final_rate = 0;             ///< fraction of the peak that is left at the end
-        double beta1 = 0.9, beta2 = 0.98;  ///< Adam, as in the paper
+        double prompt_rate = 1e-4;
+        std::string trains = "adapter+lora";  ///< see Stage
+        int64_t warmup_steps = 20;            ///< linear; the paper: a tenth of all steps
+        std::string decay = "cosine";         ///< after warm-up: cosine, linear or constant (the paper does not say)
+        double final_rate = 0;                ///< fraction of the peak that is left at the end
+        double beta1 = 0.9, beta2 = 0.98;     ///< Adam, as in the paper
         double eps = 1e-8;
         double weight_decay = 0;  ///< on the adapter's matrices, decoupled
         double clip_norm = 1.0;   ///< of all gradients together; 0: none
@@ -128,6 +183,9 @@ struct Preset {
 /// The paper's recipe for the same model and data: one stage of cross-entropy on adapter and LoRA with as many steps as
 /// all stages have together; no CTC, no masks, no output norm. Rates and data are those of the last stage.
 Preset plain_recipe(const Preset& preset);
+
+/// The same preset with overrides of the form "lora.rank=16". Throws as load_preset does.
+Preset with_overrides(const Preset& preset, std::span<const std::string> overrides);
 
 /// Reads a preset file and applies overrides of the form "lora.rank=16". Values that are absent keep their defaults.
 /// Throws UsageError for an unknown name (with the nearest known one), a wrong type, or a value out of range.

@@ -26,7 +26,7 @@ std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> exa
     return result;
 }
 
-SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets) {
+SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets, const SpeechBridge& bridge) {
     PurposeScope scope(Purpose::data);
     std::vector<PromptIds> ids;
     std::vector<int64_t> rows, speech_rows, keys;
@@ -37,7 +37,7 @@ SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with
         speech_rows.push_back(0);
         for (int64_t n : e->chunk_rows) {
             rows.push_back(n);
-            speech_rows.back() += SpeechAdapter::frames(n);
+            speech_rows.back() += bridge.rows(n);
         }
         keys.push_back(e->key);
         total += e->feature_rows();

@@ -41,7 +41,10 @@ struct SpeechExample {
 /// Pointers to all examples or, if most > 0, to at most so many, spread over the set: a part that has all its speakers and lengths.
 std::vector<const SpeechExample*> pointers_to(std::span<const SpeechExample> examples, size_t most = 0);
 
-/// Lays the examples end to end. with_targets: for training; otherwise the sequences end after the right prompt.
-SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets);
+/// Lays the examples end to end. with_targets: for training; otherwise the sequences end after the right prompt. bridge:
+/// of the model that will read them, for it decides how many rows of speech there will be; the default is that of any
+/// bridge with WavLLM's adapters. Another model notices and throws (Wavllm::inputs).
+SpeechBatch make_batch(std::span<const SpeechExample* const> examples, bool with_targets,
+                       const SpeechBridge& bridge = {});
 
 }  // namespace wavllm

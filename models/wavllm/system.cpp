@@ -14,8 +14,25 @@ namespace fs = std::filesystem;
 BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& llama) {
     BridgeConfig config;
     config.llm_dim = llama.config().dim;
-    config.semantic = {encoder_dim, p.adapter.mid, p.adapter.dim, p.adapter.bottleneck, config.llm_dim, p.adapter.taps};
+    config.semantic = {encoder_dim,
+                       p.adapter.mid,
+                       p.adapter.dim,
+                       p.adapter.bottleneck,
+                       p.adapter.out > 0 ? p.adapter.out : config.llm_dim,
+                       p.adapter.taps};
     config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
+    const auto& c = p.connector;
+    if (c.kind == "qformer")
+        config.qformer = QFormerConfig{.in = encoder_dim,
+                                       .window = c.window,
+                                       .queries = c.queries,
+                                       .dim = c.dim,
+                                       .heads = c.heads,
+                                       .ffn = c.ffn,
+                                       .layers = c.layers,
+                                       .out = config.llm_dim};
+    else if (c.kind == "pooled")
+        config.pooled = PooledConfig{.in = encoder_dim, .frames = c.pool, .out = config.llm_dim};
     return config;
 }
 
@@ -30,7 +47,14 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
         s.mel_filters = model_input(kernels::make_mel_filters(s.encoder->config().mels, model_dtype()));
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
-    const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout};
+    const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout, lora_targets(preset.lora.targets)};
+    PromptAdapter prompt_adapter;
+    if (preset.prompt_adapter.hidden > 0)
+        prompt_adapter = PromptAdapter({.dim = s.llama->config().dim,
+                                        .hidden = preset.prompt_adapter.hidden,
+                                        .start = lora.alpha / static_cast<double>(lora.rank),
+                                        .clamp = preset.prompt_adapter.clamp},
+                                       seed);
     CtcHead ctc;
     if (preset.has_ctc()) {
         CtcHeadConfig config{.drop_blanks = preset.ctc.drop_blanks,
@@ -44,9 +68,9 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
         if (preset.ctc.merges > 0) config.tokens = s.tokenizer->pieces(preset.ctc.merges);
         ctc = CtcHead(s.llama->config().dim, seed, std::move(config));
     }
-    s.model =
-        std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
-                                 Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed), std::move(ctc));
+    s.model = std::make_unique<Wavllm>(
+        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
+        Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed), std::move(ctc), std::move(prompt_adapter));
     return s;
 }
 
@@ -81,6 +105,7 @@ SpeechExample text_example(const System& system, const std::string& id, bool wit
     e.reference = target.value_or("");
     const ChatTemplate chat = chat_template_of(system.preset.model.chat_template);
     e.ids = prompt_ids(*system.tokenizer, make_prompt(chat, prompt, with_speech), target);
+    if (system.preset.prompt_adapter.hidden > 0) e.ids.instruction = prompt_adapter_ids(*system.tokenizer, prompt);
     if (!target) return e;
     // A space in front: the first word sounds like any other, so it should be the same tokens.
     const std::string spoken = " " + std::string(*target);

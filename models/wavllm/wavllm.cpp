@@ -3,8 +3,23 @@
 #include "autograd/ops/add.h"
 #include "autograd/ops/rows.h"
 #include "autograd/ops/scale.h"
+#include "autograd/tape.h"
 
 namespace wavllm {
+
+Wavllm::Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lora, CtcHead ctc,
+               PromptAdapter prompt_adapter)
+    : llama_(std::move(llama)),
+      bridge_(std::move(bridge)),
+      lora_(std::move(lora)),
+      ctc_(std::move(ctc)),
+      prompt_adapter_(std::move(prompt_adapter)) {
+    if (!prompt_adapter_.defined()) return;
+    if (!lora_.defined()) throw UsageError("wavllm: a prompt adapter sets the strength of LoRA, but there is no LoRA");
+    if (prompt_adapter_.config().dim != llama_->config().dim)
+        throw ShapeError("wavllm: the prompt adapter is for an LLM of width {}, but this one has {}",
+                         prompt_adapter_.config().dim, llama_->config().dim);
+}
 
 Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer) const {
     if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, llama_->dtype(), llama_->device());
@@ -14,6 +29,14 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
 }
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
+    int64_t planned = 0;
+    for (const int64_t rows : batch.speech_rows) planned += rows;
+    if (!batch.speech_rows.empty() && planned != speech.dim(0))
+        throw ShapeError(
+            "wavllm: the batch was laid out for {} rows of speech, but this model's connector gives {}; give its "
+            "bridge to "
+            "make_batch",
+            planned, speech.dim(0));
     LlmInput in{{}, batch.plan, {}};
     Tensor rows = speech;
     if (ctc_.defined() && ctc_.config().changes_input() && speech.dim(0) > 0) {
@@ -41,6 +64,30 @@ LoraRun Wavllm::stage1_run() const {
     return run;
 }
 
+LoraRun Wavllm::lora_run(const SequencePlan& plan, const Observer* observer) const {
+    LoraRun run = stage1_run();
+    if (!prompt_adapter_.defined()) return run;
+    if (!plan.instructions.defined())
+        throw ShapeError(
+            "wavllm: this model has a prompt adapter, but the requests bring no instruction for it "
+            "(prompt_adapter_ids)");
+    Tensor t;
+    {
+        // all of it is frozen: nothing here is saved for a gradient
+        const NoGrad no_grad;
+        LlamaPass pass;
+        pass.borders = plan.instruction_borders;
+        pass.positions = plan.instruction_positions;
+        t = gather_rows(llama_->forward(llama_->embed(plan.instructions), pass), plan.instruction_rows);
+    }
+    observe(observer, "t", t);
+    // Request by request from here on, so that a batch cut in pieces gives the same gradients to the bit.
+    run.scale.r = prompt_adapter_.forward(t, plan.instruction_of, observer);
+    const LlamaConfig& c = llama_->config();
+    if (c.heads != c.kv_heads) run.kv_r = shared_heads(run.scale.r, c.heads, c.kv_heads);
+    return run;
+}
+
 Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
     pass.lora = lora_.defined() ? &lora_ : nullptr;
     pass.run = run;
@@ -50,7 +97,7 @@ Tensor Wavllm::run(const Tensor& x, LlamaPass pass, const LoraRun& run) const {
 CrossEntropy Wavllm::cross_entropy_of(const SpeechBatch& batch, const Tensor& speech,
                                       const StepContext& context) const {
     const LlmInput in = inputs(batch, speech, context.observer);
-    LoraRun lora_run = stage1_run();
+    LoraRun lora_run = context.adaptive ? this->lora_run(in.plan, context.observer) : stage1_run();
     if (context.training && lora_.defined()) {
         lora_run.dropout = static_cast<float>(lora_.config().dropout);
         lora_run.seed = context.seed;
@@ -93,7 +140,7 @@ WavllmLoss Wavllm::loss(const SpeechBatch& batch, const StepContext& context) co
 
 Parameters Wavllm::parameters() const {
     Parameters all = bridge_.parameters();
-    for (const Parameters& more : {lora_.parameters(), ctc_.parameters()})
+    for (const Parameters& more : {lora_.parameters(), ctc_.parameters(), prompt_adapter_.parameters()})
         all.insert(all.end(), more.begin(), more.end());
     return all;
 }

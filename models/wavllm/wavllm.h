@@ -6,6 +6,7 @@
 #include "models/adapter/speech_bridge.h"
 #include "models/ctc_head/ctc_head.h"
 #include "models/llama/llama.h"
+#include "models/prompt_adapter/prompt_adapter.h"
 #include "models/wavllm/sequence.h"
 
 namespace wavllm {
@@ -38,6 +39,7 @@ struct StepContext {
     double ce_weight = 1;       ///< 0: the LLM does not run
     double ctc_weight = 0;      ///< needs batch.ctc
     double ctc_normalizer = 0;  ///< transcript tokens of the whole batch; 0: of this one
+    bool adaptive = true;  ///< false: LoRA's strength is alpha / rank although there is a prompt adapter (first stage)
     bool checkpoint_activations = false;
     const Observer* observer = nullptr;
 };
@@ -53,8 +55,10 @@ struct WavllmLoss {
 class Wavllm {
 public:
     /// `llama` is shared: it is frozen, and several models may stand on one.
-    Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lora, CtcHead ctc = {})
-        : llama_(std::move(llama)), bridge_(std::move(bridge)), lora_(std::move(lora)), ctc_(std::move(ctc)) {}
+    /// Without a prompt adapter LoRA's strength is alpha / rank always. Throws UsageError for a prompt adapter without
+    /// LoRA.
+    Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lora, CtcHead ctc = {},
+           PromptAdapter prompt_adapter = {});
 
     /// Cross-entropy over the target tokens divided by their number (we divide by target tokens; the released criterion
     /// by right and target tokens), and CTC over transcript tokens divided by theirs.
@@ -65,8 +69,13 @@ public:
     LlmInput inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;
     /// The same around what speech() gave.
     LlmInput inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer = nullptr) const;
-    /// The LLM with stage-1 LoRA on: rows through all blocks.
+    /// The LLM with LoRA on: rows through all blocks.
     Tensor run(const Tensor& x, LlamaPass pass, const LoraRun& run) const;
+    /// LoRA's strength for the sequences of a plan: r of their instructions, or alpha / rank without a prompt adapter. A
+    /// request's r depends on its instruction alone; compute it once and keep it with the request. Observed: "t" and
+    /// what PromptAdapter::forward shows. Throws ShapeError if the plan has no instructions and they are needed.
+    LoraRun lora_run(const SequencePlan& plan, const Observer* observer = nullptr) const;
+    /// alpha / rank, whatever the instruction.
     LoraRun stage1_run() const;
 
     Parameters parameters() const;
@@ -85,6 +94,9 @@ public:
     const CtcHead& ctc() const {
         return ctc_;
     }
+    const PromptAdapter& prompt_adapter() const {
+        return prompt_adapter_;
+    }
 
 private:
     CrossEntropy cross_entropy_of(const SpeechBatch& batch, const Tensor& speech, const StepContext& context) const;
@@ -93,6 +105,7 @@ private:
     SpeechBridge bridge_;
     Lora lora_;
     CtcHead ctc_;
+    PromptAdapter prompt_adapter_;
 };
 
 }  // namespace wavllm

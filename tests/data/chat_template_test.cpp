@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "data/chat_turn.h"
 #include "data/json.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "models/checkpoint/gguf_tokenizer.h"
@@ -35,6 +36,17 @@ int count_special(const Tokenizer& tokenizer, const Ids& ids) {
 }
 
 }  // namespace
+
+TEST_CASE("later turns of a conversation open none again") {
+    const Prompt llama = make_turn(ChatTemplate::llama2, "Who speaks?", true);
+    CHECK(llama.add_bos);
+    CHECK(llama.left_text() == "[INST]<SPEECH>");
+    CHECK(llama.right_text() == " </SPEECH> Who speaks? [/INST]");
+    CHECK(make_turn(ChatTemplate::llama2, "Why?", false).left_text() == "[INST]Why? [/INST]");
+    CHECK(make_turn(ChatTemplate::chatml, "Why?", false).left_text() ==
+          "\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n");
+    CHECK(make_prompt(ChatTemplate::chatml, "Why?", true).left_text() == "<|im_start|>user\n<SPEECH>");
+}
 
 TEST_CASE("chat template: LLaMA-2 with speech gives the released code's ids") {
     const auto tokenizer = llama2();

@@ -27,7 +27,7 @@ std::set<std::string> speakers_of(const std::vector<ManifestRow>& rows) {
 TEST_CASE("samples: every clip opens, has the length its manifest says, and is not silent") {
     std::set<std::filesystem::path> used;
     for (const char* name : {"digits_train.tsv", "digits_valid.tsv", "digits_test.tsv", "speech_train.tsv",
-                             "speech_valid.tsv", "speech_test.tsv", "sentences.tsv"}) {
+                             "speech_valid.tsv", "speech_test.tsv", "sentences.tsv", "half_minute.tsv"}) {
         const std::vector<ManifestRow> rows = read_manifest(kSamples / name);
         CHECK_NOTHROW(check_audio_exists(rows));
         for (const ManifestRow& row : rows) {

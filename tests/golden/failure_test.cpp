@@ -120,7 +120,12 @@ TEST_CASE("verify: whisper.conv1 is left out only where it holds the values of w
 }
 
 TEST_CASE("verify: what waits for a part not built yet counts neither way, and comparing nothing is no success") {
-    const verify::Report waiting = verify_only(shared("golden"), "hf_wavlm");
+    verify::Comparison c;
+    for (const char* name : {"a", "b", "c", "d", "e"}) {
+        c.expect({.file = "x", .name = name, .value = Tensor::zeros({1})});
+        c.not_built("x", name, "a part to come");
+    }
+    const verify::Report waiting = c.report();
     CHECK(waiting.count(Status::not_built) == 5);
     CHECK_FALSE(waiting.passed());
     CHECK_FALSE(verify_only(shared("golden"), "no such tensor").passed());

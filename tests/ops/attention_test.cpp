@@ -113,12 +113,91 @@ TEST_CASE("attention: views into a fused projection give the bits of their copie
     REQUIRE(!q.contiguous());
     const AttentionLayout layout = layout_of({30, 40}, {30, 40}, AttentionMask::causal);
     const kernels::AttentionForward f = kernels::attention(q, k, v, layout);
-    const kernels::AttentionGradients g = kernels::attention_backward(dy, q, k, v, f, layout, true, true);
+    const kernels::AttentionGradients g = kernels::attention_backward(dy, q, k, v, f, layout, {true, true});
     const Result copies = run(q, k, v, dy, layout);
     CHECK(same_bits(f.y, copies.y));
     CHECK(same_bits(g.dq, copies.dq));
     CHECK(same_bits(g.dk, copies.dk));
     CHECK(same_bits(g.dv, copies.dv));
+}
+
+namespace {
+
+struct BiasedResult {
+    Tensor y, dq, dk, dv, dgate, dby_distance;
+};
+
+BiasedResult run_biased(Tensor q, Tensor k, Tensor v, Tensor gate, Tensor by_distance, const Tensor& dy,
+                        const AttentionLayout& layout) {
+    for (Tensor* t : {&q, &k, &v, &gate, &by_distance}) {
+        *t = t->clone();
+        set_requires_grad(*t);
+    }
+    const Tensor y = attention(q, k, v, layout, {gate, by_distance});
+    backward(y, dy);
+    return {y.detach(), grad(q), grad(k), grad(v), grad(gate), grad(by_distance)};
+}
+
+}  // namespace
+
+TEST_CASE("attention with a gated bias: fused agrees with composed, values and gradients") {
+    for (const AttentionMask mask : {AttentionMask::full, AttentionMask::causal}) {
+        const AttentionLayout layout = layout_of({50, 0, 1, 97}, {61, 3, 1, 97}, mask);
+        const Tensor q = random({148, 6, 16}), k = random({162, 2, 16}), v = random({162, 2, 16}),
+                     dy = random({148, 96}), gate = random({148, 6}, 0.5, 2), by_distance = random({41, 6});
+        const BiasedResult fused_result = run_biased(q, k, v, gate, by_distance, dy, layout);
+        set_fusion("attention");
+        const BiasedResult composed = run_biased(q, k, v, gate, by_distance, dy, layout);
+        set_fusion("on");
+        CHECK(largest_difference(fused_result.y, composed.y) < 1e-5);
+        CHECK(largest_difference(fused_result.dq, composed.dq) < 1e-5);
+        CHECK(largest_difference(fused_result.dk, composed.dk) < 1e-5);
+        CHECK(largest_difference(fused_result.dv, composed.dv) < 1e-5);
+        CHECK(largest_difference(fused_result.dgate, composed.dgate) < 2e-5);
+        CHECK(largest_difference(fused_result.dby_distance, composed.dby_distance) < 1e-4);
+        CHECK(largest_difference(composed.dby_distance, Tensor::zeros({41, 6})) > 1);
+    }
+}
+
+TEST_CASE(
+    "attention with a gated bias: a sequence has the same bits alone and among others, with 1 thread and with 3") {
+    const int before = num_threads();
+    const std::vector<int64_t> lengths{5, 1, 60, 0, 131};
+    const Tensor q = random({197, 4, 12}), k = random({197, 4, 12}), v = random({197, 4, 12}), dy = random({197, 48}),
+                 gate = random({197, 4}, 0.5, 2), by_distance = random({61, 4});
+    set_num_threads(3);
+    const BiasedResult all =
+        run_biased(q, k, v, gate, by_distance, dy, layout_of(lengths, lengths, AttentionMask::full));
+    set_num_threads(1);
+    Tensor sum = Tensor::zeros({61, 4});
+    int64_t begin = 0;
+    for (const int64_t n : lengths) {
+        CAPTURE(n);
+        const auto part = [&, begin, n](const Tensor& t) { return t.slice(0, begin, begin + n).to_contiguous(); };
+        const AttentionLayout layout = layout_of({n}, {n}, AttentionMask::full);
+        const BiasedResult alone = run_biased(part(q), part(k), part(v), part(gate), by_distance, part(dy), layout);
+        CHECK(same_bits(alone.y, part(all.y)));
+        CHECK(same_bits(alone.dq, part(all.dq)));
+        CHECK(same_bits(alone.dk, part(all.dk)));
+        CHECK(same_bits(alone.dv, part(all.dv)));
+        CHECK(same_bits(alone.dgate, part(all.dgate)));
+        for (int64_t i = 0; i < sum.numel(); ++i) sum.mutable_data<float>()[i] += alone.dby_distance.data<float>()[i];
+        begin += n;
+    }
+    CHECK(same_bits(sum, all.dby_distance));
+    set_num_threads(before);
+}
+
+TEST_CASE("attention with a bias: errors name what does not fit") {
+    const Tensor q = random({6, 2, 8});
+    AttentionLayout layout = layout_of({6}, {6}, AttentionMask::full);
+    CHECK_NOTHROW(attention(q, q, q, layout, {random({6, 2}), random({5, 2})}));
+    CHECK_THROWS_AS(attention(q, q, q, layout, {random({5, 2}), random({5, 2})}), ShapeError);  // rows
+    CHECK_THROWS_AS(attention(q, q, q, layout, {random({6, 2}), random({4, 2})}), ShapeError);  // no middle
+    CHECK_THROWS_AS(attention(q, q, q, layout, {random({6, 2}), random({5, 3})}), ShapeError);  // heads
+    CHECK_THROWS_AS(attention(q, q, q, layout, {random({6, 2}), {}}), Error);                   // half a bias
+    layout.products = DType::bf16;
+    CHECK_THROWS_AS(attention(q, q, q, layout, {random({6, 2}), random({5, 2})}), DTypeError);
 }
 
 TEST_CASE("attention: memory grows with T, not with T x T") {

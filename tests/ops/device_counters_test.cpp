@@ -137,7 +137,7 @@ TEST_CASE("device counters: attention and losses move whole sectors without bank
                          borders = kernels::make_borders(std::vector<int64_t>{70});
             const AttentionLayout layout{borders, borders, AttentionMask::causal, 0.3f, products};
             const kernels::AttentionForward f = kernels::attention(q, k, k, layout);
-            kernels::attention_backward(dy, q, k, k, f, layout, true, true);
+            kernels::attention_backward(dy, q, k, k, f, layout, {true, true});
         }
     const Tensor cache = sim(random({2, 130, 3, 64}));
     kernels::decode_attention(sim(random({2, 9, 64})), cache, cache, Tensor::from(std::vector<int64_t>{130, 100}, {2}),

@@ -86,7 +86,7 @@ TEST_CASE("device errors: attention and losses of two devices") {
         CHECK_THROWS_WITH_AS(kernels::attention(there, x, there, layout), names("attention: k is"), Error);
         CHECK_THROWS_WITH_AS(kernels::attention(x, x, there, layout), names("attention: v is"), Error);
         const kernels::AttentionForward f = kernels::attention(there, there, there, layout);
-        CHECK_THROWS_WITH_AS(kernels::attention_backward(row, there, there, there, f, layout, true, true),
+        CHECK_THROWS_WITH_AS(kernels::attention_backward(row, there, there, there, f, layout, {true, true}),
                              names("dy is"), Error);
         const Tensor cache = random({4, 3, 2, 8}), lengths = Tensor::from(std::vector<int64_t>{1, 2, 3, 0}, {4});
         CHECK_THROWS_WITH_AS(kernels::decode_attention(there, cache, cache, lengths, 1.0f), names("k_cache is"), Error);

@@ -88,9 +88,9 @@ TEST_CASE("device views: tensors that begin anywhere") {
                 const auto f = kernels::attention(q, q, q, layout),
                            cf = kernels::attention(here(q), here(q), here(q), layout);
                 CHECK(difference(f.y, cf.y) < tolerance);
-                const auto g = kernels::attention_backward(dy, q, q, q, f, layout, true, true),
-                           cg =
-                               kernels::attention_backward(here(dy), here(q), here(q), here(q), cf, layout, true, true);
+                const auto g = kernels::attention_backward(dy, q, q, q, f, layout, {true, true}),
+                           cg = kernels::attention_backward(here(dy), here(q), here(q), here(q), cf, layout,
+                                                            {true, true});
                 CHECK(difference(g.dq, cg.dq) < tolerance);
                 CHECK(difference(g.dk, cg.dk) < tolerance);
                 CHECK(difference(g.dv, cg.dv) < tolerance);
@@ -147,7 +147,7 @@ TEST_CASE("device views: no rows are no launch") {
             const auto f = kernels::attention(q, k, k, layout_of({0}, {3}, products));
             CHECK(f.y.numel() == 0);
             const auto g = kernels::attention_backward(Tensor::empty({0, 8}, DType::f32, device), q, k, k, f,
-                                                       layout_of({0}, {3}, products), true, true);
+                                                       layout_of({0}, {3}, products), {true, true});
             CHECK(g.dk.values() == std::vector<double>(12));
         }
         CHECK(kernels::decode_attention(
@@ -206,7 +206,7 @@ TEST_CASE("device views: attention of a sequence has the same bits alone and amo
                 const Tensor sq = part(q, q0, q1), sk = part(k, k0, k1), sv = part(v, k0, k1);
                 const kernels::AttentionForward f = kernels::attention(sq, sk, sv, layout);
                 const kernels::AttentionGradients g =
-                    kernels::attention_backward(part(dy, q0, q1), sq, sk, sv, f, layout, true, true);
+                    kernels::attention_backward(part(dy, q0, q1), sq, sk, sv, f, layout, {true, true});
                 return std::vector<Tensor>{f.y, g.dq, g.dk, g.dv};
             };
             const std::vector<Tensor> all = run(0, 207, 0, 275, layout_of(queries, keys, products));

@@ -176,3 +176,28 @@ TEST_CASE("a checkpoint of another model is an error that names the tensor") {
                          doctest::Contains("audio_encoder.projector.bias"), FileError);
     CHECK(adapter_preset(temp.path() / "run/adapter.safetensors").name == "tiny");
 }
+
+TEST_CASE("an adapter knows its base: on another one it is refused, and both are named") {
+    const TempFolder temp;
+    RunFolder run = RunFolder::create(temp.path() / "run", tiny_preset(1));
+    const Wavllm model = tiny_model();
+    const BaseModels base{{"whisper", {"whisper-base", std::string(64, 'a')}},
+                          {"llm", {"some llm", std::string(64, 'b')}}};
+    run.set_base(base);
+    run.save_adapter(model.parameters());
+    CHECK(adapter_base(run.adapter_file()) == base);
+    check_adapter_base(run.adapter_file(), base);
+    BaseModels other = base;
+    other["llm"] = {"/models/another", std::string(64, 'c')};
+    const std::string line = message_of<FileError>([&] { check_adapter_base(run.adapter_file(), other); });
+    CHECK(line.find("the llm \"some llm\" (weights bbbbbbbbbbbbbbbb") != std::string::npos);
+    CHECK(line.find("\"/models/another\" (weights cccccccccccccccc") != std::string::npos);
+    // the same weights under another name or path are the same base
+    other["llm"] = {"/models/another", std::string(64, 'b')};
+    check_adapter_base(run.adapter_file(), other);
+    // adapters from before say nothing, so nothing can be held against them
+    run.set_base({});
+    run.save_adapter(model.parameters());
+    CHECK(adapter_base(run.adapter_file()).empty());
+    check_adapter_base(run.adapter_file(), other);
+}

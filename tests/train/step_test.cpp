@@ -12,7 +12,8 @@
 #include "autograd/ops/scale.h"
 #include "autograd/ops/sum_all.h"
 #include "autograd/tape.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/connector_model.h"
+#include "tests/support/stage2_model.h"
 
 // Every allocation of this test program is counted; the counter is read by the test below. noinline: else g++ takes the
 // malloc and free inside for a new and delete that do not belong together.
@@ -46,16 +47,39 @@ using namespace wavllm;
 using namespace wavllm::tests;
 
 TEST_CASE("a training step asks neither heap nor system for memory after the second") {
-    for (const bool checkpointing : {false, true}) {
+    for (const auto& [checkpointing, second_stage] :
+         {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
         CAPTURE(checkpointing);
-        const Wavllm model = tiny_model();
-        const auto examples = tiny_examples(4);
+        CAPTURE(second_stage);
+        const Wavllm model = second_stage ? stage2_model(8) : tiny_model();
+        const auto examples = stage2_examples(4);
         Preset preset = tiny_preset(6);
         preset.train.checkpoint_activations = checkpointing;
+        if (second_stage) preset.train.trains = "adapter+lora+prompt";
         const Stage stage = preset.all_stages()[0];
         Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
         const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true));
         for (int64_t step = 0; step < 6; ++step) {
+            const uint64_t heap = g_allocations, system = memory::system_requests();
+            training_step(model, optimizer, batches, step, step, stage, preset);
+            CAPTURE(step);
+            if (step < 2) continue;
+            CHECK(g_allocations - heap == 0);
+            CHECK(memory::system_requests() == system);
+        }
+    }
+}
+
+TEST_CASE("a step with another connector takes nothing from the heap either") {
+    for (const char* kind : {"qformer", "pooled"}) {
+        CAPTURE(kind);
+        const Wavllm model = connector_model(kind);
+        const auto examples = tiny_examples(4);
+        const Preset preset = tiny_preset(5);
+        const Stage stage = preset.all_stages()[0];
+        Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
+        const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true, model.bridge()));
+        for (int64_t step = 0; step < 5; ++step) {
             const uint64_t heap = g_allocations, system = memory::system_requests();
             training_step(model, optimizer, batches, step, step, stage, preset);
             CAPTURE(step);

@@ -48,7 +48,7 @@ std::vector<BenchCase> bench_cases(const std::string& op) {
     if (!op.empty())
         add(find_op(op));
     else
-        for (const auto& [name, from] : ops_with_benchmarks()) add(from);
+        for (const auto& [name, tested] : ops()) add(*op_with_benchmarks(name));
     if (cases.empty()) throw UsageError("op \"{}\" has no case marked bench in kernels/{}/cases.cpp", op, op);
     return cases;
 }
@@ -58,10 +58,9 @@ bool emulated_in_seconds(const OpCase& c) {
 }
 
 const Op& find_op(const std::string& name) {
-    const auto it = ops_with_benchmarks().find(name);
-    if (it != ops_with_benchmarks().end()) return it->second;
+    if (const Op* op = op_with_benchmarks(name)) return *op;
     std::vector<std::string> known;
-    for (const auto& [k, op] : ops_with_benchmarks()) known.push_back(k);
+    for (const auto& [k, op] : ops()) known.push_back(k);
     throw UsageError("--op: no op \"{}\"; did you mean {}? There are: {}", printable(name), nearest_name(name, known),
                      fmt::join(known, ", "));
 }

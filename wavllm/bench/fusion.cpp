@@ -99,10 +99,11 @@ double value_error(const Op& op, const TapedOp& taped, const OpCase& c, Device d
     return worst;
 }
 
-void measure_errors(const Op& op, Device device, Side& side) {
+/// Of the op's test cases; those of `bf16` have products of factors rounded to it, and errors of their own.
+void measure_errors(const Op& op, bool bf16, Device device, Side& side) {
     const TapedOp* taped = derivative(op.name);
     for (const OpCase& c : op.cases) {
-        if (c.bench) continue;  // too large for a reference in float64
+        if (c.bench || c.params.flag("bf16") != bf16) continue;  // bench: too large for a reference in float64
         raise(side.value_error, value_error(op, *taped, c, device));
         const GradientError g = gradient_check([&](Inputs in) { return (*taped)(in, c.params); },
                                                [&](Inputs64 in) { return op.reference(in, c.params); },
@@ -137,34 +138,34 @@ struct Row {
     }
 };
 
-std::vector<Row> run_all(Device device, const std::string& op, int runs) {
+std::vector<Row> run_all(Device device, const std::string& only, int runs) {
     std::vector<Row> rows;
     for (const FusionInfo& f : fusions()) {
-        if (!op.empty() && op != f.name) continue;
-        const auto it = ops_with_benchmarks().find(std::string(f.name));
-        if (it == ops_with_benchmarks().end() || !derivative(it->first))
-            continue;  // part of a model, without cases of its own
-        for (const OpCase& c : it->second.cases)
+        if (!only.empty() && only != f.name) continue;
+        const Op* op = op_with_benchmarks(std::string(f.name));
+        if (op == nullptr || !derivative(op->name)) continue;  // part of a model, without cases of its own
+        for (const OpCase& c : op->cases)
             if (c.bench && (device != Device::sim || emulated_in_seconds(c))) rows.push_back({f, c.name, {}, {}});
     }
     Progress bar("bench fusion", static_cast<int64_t>(rows.size()), "cases");
-    Side fused, composed;  // errors belong to the op and are measured at its first case
-    std::string_view last;
+    Side errors[2];  // fused, composed: of the op and its dtype, measured at the first case of both
+    std::string last;
     int64_t done = 0;
     for (Row& row : rows) {
-        const Op& op = ops_with_benchmarks().at(std::string(row.fusion.name));
+        const Op& op = *op_with_benchmarks(std::string(row.fusion.name));
         const OpCase& c = *std::find_if(op.cases.begin(), op.cases.end(),
                                         [&](const OpCase& candidate) { return candidate.name == row.op_case; });
         bar.update(done++, fmt::format("{} {}", op.name, c.name));
+        const bool bf16 = c.params.flag("bf16");
+        const std::string kind = op.name + (bf16 ? " bf16" : "");
         for (const bool fuse : {true, false}) {
             const FusionSetting setting(fuse ? std::string_view() : row.fusion.name);
-            Side& errors = fuse ? fused : composed;
-            if (last != row.fusion.name) measure_errors(op, device, errors = {});
+            if (last != kind) measure_errors(op, bf16, device, errors[fuse] = {});
             Side& side = fuse ? row.fused : row.composed;
-            side = errors;
+            side = errors[fuse];
             measure_cost(op, c, device, runs, side);
         }
-        last = row.fusion.name;
+        last = kind;
     }
     bar.update(done);
     bar.finish();

@@ -130,8 +130,7 @@ WAVLLM_PART(bench, generate,
                  app.add_option("--prompt", o->prompt, "random tokens that it reads (256)");
                  app.add_option("--tokens", o->tokens, "that it writes, one by one (128)");
                  app.add_option("--runs", o->runs, "timed runs, at least 5 (5)");
-                 app.add_option("--panels", o->panels, "weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 add_frozen(app, o->panels);
                  app.add_option("--json", o->json, "write the figures to this file (- is stdout)");
                  return [o] { return bench_generate(*o); };
              }});

@@ -232,9 +232,7 @@ WAVLLM_PART(bench, step,
                  app.add_option("--layers", o->layers, "blocks of the model (30)");
                  app.add_option("--runs", o->runs, "timed steps, at least 5 (5)");
                  app.add_option("--warm-up", o->warm_up, "steps before them (2)");
-                 app.add_option("--panels", o->panels,
-                                "frozen weights: f32, bf16, or bf16 where the CPU multiplies it (auto)")
-                     ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+                 add_frozen(app, o->panels);
                  app.add_flag("--checkpoint-activations", o->checkpoint,
                               "keep only the blocks' inputs, compute the rest again in backward");
                  app.add_flag("--profile", o->profile, "the time of one more step by op");

@@ -32,7 +32,7 @@ std::string lengths(const Stage& s) {
 std::string sentence(const Preset& p) {
     const std::vector<Stage> stages = p.all_stages();
     bool lora = false;
-    for (const Stage& s : stages) lora = lora || s.trains != "adapter";
+    for (const Stage& s : stages) lora = lora || s.does_train("lora");
     const std::string trained = lora ? fmt::format("a trained adapter and LoRA of rank {} let", p.lora.rank)
                                      : std::string("a trained adapter lets");
     return fmt::format("A speech LLM: frozen {} hears, {} frozen {} understand it. {}: {}.", p.model.whisper, trained,
@@ -71,8 +71,11 @@ Json additions(const Preset& p) {
     add("feature dropout", dropout > 0, "of up to " + percent(dropout));
     add("stages", stages.size() > 1, fmt::format("{} of them, each with its own rates and data", stages.size()));
     add("short padding", p.model.encoder_padding != "30s", "of the encoder's input: own length and 1 s, not 30 s");
-    const bool bf16 = frozen_dtype(p.model.frozen_dtype) == DType::bf16;
-    add("bf16 weights", bf16, "for the frozen models, sums in f32");
+    const DType frozen = frozen_dtype(p.model.frozen_dtype);
+    add("bf16 weights", frozen == DType::bf16, "for the frozen models, sums in f32");
+    if (info(frozen).frozen_block)
+        add("quantised weights", true,
+            fmt::format("{} for the frozen models' matrices; products in bf16, sums in f32", name(frozen)));
     return list;
 }
 
@@ -88,9 +91,10 @@ Json stages(const Preset& p) {
                         {"ctc_weight", s.ctc_weight},
                         {"lengths", lengths(s)},
                         {"rates",
-                         {{"adapter", s.trains != "lora" ? s.adapter_rate : 0},
-                          {"lora", s.trains != "adapter" ? s.lora_rate : 0},
-                          {"ctc", s.ctc_weight > 0 ? s.adapter_rate : 0}}}});
+                         {{"adapter", s.does_train("adapter") ? s.adapter_rate : 0},
+                          {"lora", s.does_train("lora") ? s.lora_rate : 0},
+                          {"ctc", s.ctc_weight > 0 ? s.adapter_rate : 0},
+                          {"prompt", s.does_train("prompt") ? s.prompt_rate : 0}}}});
         begin += s.steps;
     }
     return list;

@@ -6,22 +6,20 @@
 
 namespace wavllm {
 
-namespace {
-
-std::unique_ptr<Tokenizer> tokenizer_of(const Checkpoint& checkpoint) {
+std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
     if (checkpoint.format() == "gguf") return tokenizer_from_gguf(checkpoint);
-    return read_tokenizer_json(tokenizer_beside(checkpoint.path()));
+    return open_tokenizer_beside(checkpoint.path());
 }
 
-}  // namespace
-
-LanguageModel load_language_model(const std::string& name_or_path, DType panels) {
+LanguageModel load_language_model(const std::string& name_or_path, DType panels, double norm_eps) {
     const auto checkpoint = open_checkpoint(find_model(name_or_path).model());
-    const LlamaConfig config = llama_config(*checkpoint);
+    LlamaConfig config = llama_config(*checkpoint);
+    if (norm_eps > 0) config.norm_eps = static_cast<float>(norm_eps);
     LanguageModel result;
-    result.tokenizer = tokenizer_of(*checkpoint);
+    result.tokenizer = load_tokenizer(*checkpoint);
     const Weights weights(*checkpoint);
     weights.ignore("rope_freqs.");  // some converters store the table that we compute
+    weights.ignore("rope.freqs");   // and so does Meta
     result.llama = Llama::load(weights, config, panels);
     weights.finish();
     return result;

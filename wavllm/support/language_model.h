@@ -13,8 +13,12 @@ struct LanguageModel {
     Llama llama;
 };
 
-/// From a name in presets/sources.json, a GGUF file, or a Hugging Face folder with tokenizer.json. Throws UsageError
+/// That of a GGUF file or a Hugging Face folder.
+std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
+
+/// From a name in presets/sources.json, a GGUF file, or a Hugging Face folder with its tokenizer.
+/// norm_eps: of the RMS norms, 0: the checkpoint's. Throws UsageError
 /// and FileError as find_model, open_checkpoint and Llama::load do.
-LanguageModel load_language_model(const std::string& name_or_path, DType panels = DType::f32);
+LanguageModel load_language_model(const std::string& name_or_path, DType panels = DType::f32, double norm_eps = 0);
 
 }  // namespace wavllm

@@ -33,7 +33,8 @@ void add_model_file(ordered_json& files, const std::string& what, const std::str
 }
 
 /// The files of a model, whether it has a name, is a file, or is a folder.
-void add_model(ordered_json& files, const std::string& what, const std::string& name) {
+void add_model(ordered_json& files, const std::string& what, const std::string& name, bool random) {
+    if (random) return files.push_back({{"what", what}, {"name", name + " (random weights)"}, {"sha256", ""}});
     for (const auto& [role, path] : find_model(name).files) {
         if (!fs::is_directory(path)) {
             add_model_file(files, what, name, path);
@@ -95,8 +96,8 @@ std::string now_utc() {
 void record_origin(RunFolder& run, const System& system) {
     const Preset& p = run.preset();
     ordered_json files = ordered_json::array(), parameters = ordered_json::object();
-    add_model(files, "speech encoder", p.model.whisper);
-    add_model(files, "language model", p.model.llm);
+    add_model(files, "speech encoder", p.model.whisper, p.model.random_weights);
+    add_model(files, "language model", p.model.llm, p.model.random_weights);
     if (!p.train.from.empty()) add_file(files, "start", p.train.from, home_folder() / p.train.from);
     add_manifests(files, "training clips", p.data.train);
     add_manifests(files, "validation clips", p.data.valid);
@@ -106,7 +107,7 @@ void record_origin(RunFolder& run, const System& system) {
     write_file_atomically(run.path() / "base.json",
                           ordered_json{{"files", files}, {"parameters", parameters}}.dump(4) + '\n');
 
-    const bool bf16 = frozen_dtype(p.model.frozen_dtype) == DType::bf16;
+    const DType frozen = frozen_dtype(p.model.frozen_dtype);
     run.log_timing({{"session",
                      {{"started", now_utc()},
                       {"threads", num_threads()},
@@ -114,7 +115,7 @@ void record_origin(RunFolder& run, const System& system) {
                       {"commit", built_commit()},
                       {"compiler", fmt::format("GCC {}", __VERSION__)},
                       {"cpu", processor()},
-                      {"arithmetic", bf16 ? "bf16 products, f32 sums" : "f32"},
+                      {"arithmetic", frozen == DType::f32 ? "f32" : "bf16 products, f32 sums"},
                       {"command", command_line()}}}});
 }
 

@@ -1,12 +1,14 @@
 #include "wavllm/support/speech.h"
 
 #include "data/progress.h"
+#include "models/checkpoint/identity.h"
 #include "models/whisper/whisper.h"
 #include "tensor/text.h"
 #include "wavllm/report/report.h"
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/origin.h"
+#include "wavllm/support/random_system.h"
 
 namespace wavllm {
 
@@ -23,13 +25,23 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
 }
 
 System load_system(const Preset& preset) {
+    if (preset.model.random_weights) return load_random_system(preset);
     const DType panels = frozen_dtype(preset.model.frozen_dtype);
     const auto whisper = open_checkpoint(find_model(preset.model.whisper).model());
     auto encoder =
         std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper), panels));
-    LanguageModel llm = load_language_model(preset.model.llm, panels);
+    LanguageModel llm = load_language_model(preset.model.llm, panels, preset.model.norm_eps);
     return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
                         std::move(llm.tokenizer));
+}
+
+BaseModels base_models(const Preset& preset) {
+    BaseModels result;
+    for (const auto& [part, name] : {std::pair("whisper", &preset.model.whisper), {"llm", &preset.model.llm}})
+        result[part] = {*name, preset.model.random_weights
+                                   ? fmt::format("drawn at random from seed {}", preset.train.seed)
+                                   : weights_identity(*open_checkpoint(find_model(*name).model()))};
+    return result;
 }
 
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
@@ -97,6 +109,7 @@ void try_report(const std::filesystem::path& run) {
 TrainReport train_run(System& system, std::span<const ExampleSet> train, std::span<const ExampleSet> valid,
                       RunFolder& run) {
     record_origin(run, system);
+    run.set_base(base_models(run.preset()));
     Progress bar("train", run.preset().total_steps(), "steps");
     Trainer::Callbacks callbacks;
     bool first = true;
@@ -120,7 +133,9 @@ TrainReport train_run(System& system, std::span<const ExampleSet> train, std::sp
 }
 
 System load_adapter_system(const std::filesystem::path& adapter) {
-    System system = load_system(adapter_preset(adapter));
+    const Preset preset = adapter_preset(adapter);
+    check_adapter_base(adapter, base_models(preset));
+    System system = load_system(preset);
     Parameters parameters = system.model->parameters();
     load_adapter(adapter, parameters);
     return system;

@@ -11,6 +11,8 @@ namespace wavllm {
 std::filesystem::path preset_path(const std::string& name, const std::filesystem::path& home);
 /// build_system with the models the preset names, found or fetched (see find_model).
 System load_system(const Preset& preset);
+/// What an adapter of this preset stands on.
+BaseModels base_models(const Preset& preset);
 /// load_examples with a progress bar where something has to be encoded.
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
                                               std::span<const std::filesystem::path> manifests, const std::string& what,

@@ -53,11 +53,18 @@ public:
           file_(file.string()),
           prompt_(o.prompt.empty() ? system_.preset.data.prompt : o.prompt),
           head_(o.head) {
-        const bool has_ctc = system_.model->ctc().defined();
-        if (head_.empty()) head_ = has_ctc && o.prompt.empty() ? "joint" : "llm";
+        const bool has_ctc = system_.model->ctc().defined(), draws = o.decode.temperature || !o.decode.compat.empty();
+        if (head_.empty()) head_ = has_ctc && o.prompt.empty() && !draws ? "joint" : "llm";
+        if (head_ != "llm" && draws)
+            throw UsageError(
+                "transcribe: --head {} finds the likeliest text; --temperature and --compat need --head llm", head_);
+        if (head_ == "ctc" && o.decode.lora_scale)
+            throw UsageError("transcribe: --lora-scale: LoRA is in the LLM, which --head ctc does not use");
         if (!o.prompt.empty() && head_ != "llm")
             throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
-        options_.max_new_tokens = o.max_tokens;
+        options_ = answer_options(with_overrides(system_.preset, o.decode.overrides()));
+        options_.beams = o.decode.beams.value_or(AnswerOptions().beams);
+        if (o.decode.compat.empty()) options_.max_new_tokens = o.max_tokens;
     }
 
     std::vector<Transcription> transcribe(std::span<const std::span<const float>> clips,
@@ -65,8 +72,9 @@ public:
         std::vector<Transcription> result;
         for (const std::span<const float> clip : clips) {
             Transcription all;
+            int64_t number = 0;
             for (const std::span<const float> part : cut_at_pauses(clip, kLongestPart)) {
-                const Answer a = answer_to(part);
+                const Answer a = answer_to(part, number++);
                 const std::string text = trimmed(a.text);
                 if (text.empty()) continue;
                 all.complete = all.complete && static_cast<int64_t>(a.tokens.size()) < options_.max_new_tokens;
@@ -86,8 +94,10 @@ private:
     /// Seconds: what is longer than what it was trained on is heard in parts.
     static constexpr double kLongestPart = 20;
 
-    Answer answer_to(std::span<const float> samples) const {
-        const SpeechExample example = make_example(system_, "", samples, prompt_);
+    /// part: its number in the clip, which draws belong to.
+    Answer answer_to(std::span<const float> samples, int64_t part) const {
+        SpeechExample example = make_example(system_, "", samples, prompt_);
+        example.key = part;
         const SpeechExample* one[] = {&example};
         const Wavllm& model = *system_.model;
         if (head_ == "ctc") return answer_by_ctc(model, *system_.tokenizer, one)[0];
@@ -109,6 +119,11 @@ std::filesystem::path shipped_adapter() {
 std::unique_ptr<Transcriber> make_transcriber(const TranscriberOptions& o) {
     if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
     if (o.max_tokens < 1) throw UsageError("--max-tokens {}: must be at least 1", o.max_tokens);
+    if (!o.model.empty() && o.decode.any())
+        throw UsageError(
+            "transcribe: --model {} is Whisper alone, which decodes greedily; --temperature, --beams and "
+            "what goes with them are for an adapter",
+            o.model);
     if (o.model.empty())
         return std::make_unique<AdapterTranscriber>(o, o.adapter.empty() ? shipped_adapter().string() : o.adapter);
     for (const auto& [flag, value] : {std::pair{"--adapter", &o.adapter}, {"--head", &o.head}, {"--prompt", &o.prompt}})

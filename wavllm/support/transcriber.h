@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/dtype.h"
+#include "wavllm/support/decode_flags.h"
 
 namespace wavllm {
 
@@ -22,6 +23,7 @@ struct TranscriberOptions {
     std::string panels = "auto";  ///< of Whisper
     int64_t batch = 8;            ///< chunks that Whisper decodes together
     int64_t max_tokens = 224;     ///< of a chunk
+    DecodeFlags decode{};         ///< of the adapter
 };
 
 struct Transcription {

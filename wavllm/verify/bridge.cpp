@@ -9,6 +9,8 @@ namespace wavllm::verify {
 
 namespace {
 
+constexpr int64_t kFrameStep = 25;  // *_every_25th_frame
+
 /// The stored hidden states of WavLM, [layers, T, C]; undefined where the golden set leaves them out.
 Tensor stored_hidden_states(const Tiny& t, const std::string& file) {
     std::vector<Tensor> layers;
@@ -34,8 +36,20 @@ Tensor whole_bridge(Tiny& t, const Sample& s, const Wavllm& model, const Tensor&
                                   equal_borders(1, hidden.dim(1)), &observer);
 }
 
-/// Several chunks: each is adapted alone, their rows are joined over time. The acoustic embeddings are the stored ones.
-Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const std::string& how) {
+/// The rows of our own WavLM's acoustic embeddings, and what leads to them.
+Tensor acoustic_embeddings(Tiny& t, const Sample& s, const Tensor& hidden) {
+    const std::string file = s.file("audio");
+    const Observer observer = [&](const std::string& name, const Tensor& value) {
+        t.c.computed(file, "wavlm." + name, value, "our hidden states");
+        if (name == "weighted_sum")
+            t.c.computed(file, "wavlm.weighted_sum_every_25th_frame",
+                         every_nth(value.transpose(0, 1).to_contiguous(), kFrameStep).transpose(0, 1).to_contiguous());
+    };
+    return t.model.acoustic_embeddings(hidden, observer);
+}
+
+/// Several chunks: each is adapted alone, their rows are joined over time.
+Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const Tensor& acoustic, const std::string& how) {
     const std::string file = s.file("audio");
     const int64_t chunks = encoded.dim(0), frames = encoded.dim(1);
     const Observer observer = [&](const std::string& name, const Tensor& value) {
@@ -45,7 +59,6 @@ Tensor chunked_bridge(Tiny& t, const Sample& s, const Tensor& encoded, const std
     Tensor borders = equal_borders(chunks, frames);
     const Tensor semantic =
         t.model.semantic_adapter().forward(encoded.reshape({chunks * frames, encoded.dim(2)}), borders, &observer);
-    const Tensor acoustic = t.given(file, "wavlm.projected");
     const int64_t rows = std::min(semantic.dim(0), acoustic.dim(0));
     const Tensor joint = concat_columns(semantic.slice(0, 0, rows), acoustic.slice(0, 0, rows));
     t.c.computed(file, "joint_input", joint, how);
@@ -64,14 +77,15 @@ void check_bridge(Tiny& t) {
     const Wavllm model = t.model.fresh();
     for (const Sample& s : t.samples) {
         const std::string file = s.file("audio");
-        const Tensor hidden = stored_hidden_states(t, file);
-        const auto run = [&](const Tensor& encoded, const std::string& how) {
-            return hidden.defined() ? whole_bridge(t, s, model, encoded, hidden, how)
-                                    : chunked_bridge(t, s, encoded, how + ", stored acoustic embeddings");
-        };
-        if (t.c.has(file, "whisper.encoded")) run(t.given(file, "whisper.encoded"), "stored encoder output");
-        if (const auto own = t.encoded.find(s.name); own != t.encoded.end())
-            t.speech[s.name] = run(own->second, "our encoder output");
+        const Tensor stored = stored_hidden_states(t, file);
+        if (t.c.has(file, "whisper.encoded") && stored.defined())
+            whole_bridge(t, s, model, t.given(file, "whisper.encoded"), stored, "stored encoder outputs");
+        const auto encoded = t.encoded.find(s.name), hidden = t.hidden.find(s.name);
+        if (encoded == t.encoded.end() || hidden == t.hidden.end()) continue;
+        const Tensor acoustic = acoustic_embeddings(t, s, hidden->second);
+        t.speech[s.name] = s.chunks == 1
+                               ? whole_bridge(t, s, model, encoded->second, hidden->second, "our encoder outputs")
+                               : chunked_bridge(t, s, encoded->second, acoustic, "our encoder outputs");
     }
 }
 

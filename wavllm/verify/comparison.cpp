@@ -52,6 +52,13 @@ void Comparison::not_built(const std::string& file, const std::string& name, con
     if (Entry* e = find(file, name)) e->waits_for = part;
 }
 
+void Comparison::allow(const std::string& file, const std::string& name, double error) {
+    Entry* e = find(file, name);
+    if (!e) return;
+    e->expected.scale = 1;
+    e->expected.tolerance = error;
+}
+
 void Comparison::computed(const std::string& file, const std::string& name, Computed c) {
     Entry* e = find(file, name);
     if (!e) return;

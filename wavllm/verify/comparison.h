@@ -61,6 +61,8 @@ public:
     void input(const std::string& file, const std::string& name);
     /// Belongs to a part that this build does not have yet. A value that is computed nevertheless is compared.
     void not_built(const std::string& file, const std::string& name, const std::string& part);
+    /// Another rule for a golden value of which less is known: its absolute error may be `error`.
+    void allow(const std::string& file, const std::string& name, double error);
     /// What this build says. Ignored where the golden set has no such value.
     void computed(const std::string& file, const std::string& name, Computed c);
     void computed(const std::string& file, const std::string& name, const Tensor& value, const std::string& how = "") {

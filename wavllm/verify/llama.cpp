@@ -1,8 +1,8 @@
-// LLaMA against Hugging Face's (grouped KV heads, tied and untied output), both namings of the same weights, and the
-// base model below the prompt adapter.
+// LLaMA against Hugging Face's (grouped KV heads, tied and untied output), and both namings of the same weights.
 
 #include "autograd/tape.h"
 #include "infer/generate.h"
+#include "wavllm/verify/beams.h"
 #include "wavllm/verify/golden_folder.h"
 #include "wavllm/verify/tiny.h"
 
@@ -68,6 +68,13 @@ void check_hugging_face(Tiny& t, const std::string& which) {
     const auto generated =
         generate_greedy(llama, x.slice(0, 0, length).to_contiguous(), equal_borders(1, length), options);
     t.c.computed("case.json", which + ".greedy_16_after_ids_row_0", ids_tensor(generated[0].tokens));
+
+    BeamOptions beams;
+    beams.max_new_tokens = options.max_new_tokens;
+    beams.eos = options.eos;
+    const auto found = beam_search(llama, x.slice(0, 0, length).to_contiguous(), equal_borders(1, length), beams)[0];
+    t.c.computed("case.json", which + ".beam4_16_after_ids_row_0", hypotheses_tensor(found));
+    t.c.computed(file, "beam4_scores", scores_tensor(found));
 }
 
 void check_namings(Tiny& t) {
@@ -100,13 +107,6 @@ void check_llama(Tiny& t) {
     check_hugging_face(t, "hf_llama_tied");
     check_hugging_face(t, "hf_llama_untied");
     check_namings(t);
-    // What the prompt adapter reads: all layers of the base model, without LoRA and without the final norm.
-    for (const Sample& s : t.samples) {
-        const Tensor ids = i32_of(t.golden(s.file("prompt_adapter"), "ids"));
-        const Llama& llama = *t.model.llama();
-        t.c.computed(s.file("prompt_adapter"), "t",
-                     llama.forward(llama.embed(ids), pass_over(equal_borders(1, ids.numel()))));
-    }
 }
 
 }  // namespace wavllm::verify

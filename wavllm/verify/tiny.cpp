@@ -1,5 +1,6 @@
 #include "wavllm/verify/tiny.h"
 
+#include "autograd/ops/weighted_sum.h"
 #include "data/json.h"
 #include "kernels/common/check.h"
 
@@ -44,26 +45,36 @@ TinyModel::TinyModel(const std::filesystem::path& folder, const json& sizes)
     : checkpoint_(open_checkpoint(folder / "model.safetensors")), bridge_(bridge_config_of(sizes)) {
     lora_.rank = sizes.at("lora_rank");
     lora_.alpha = sizes.at("lora_alpha");
+    prompt_adapter_ = {.dim = sizes.at("llama").at("dim"), .hidden = sizes.at("prompt_adapter_bottleneck"), .clamp = 3};
     const Weights weights(*checkpoint_);
     const Weights llama = weights.under(kLlama);
     llama_ = std::make_shared<const Llama>(Llama::load(llama, llama_config_of(sizes)));
     Lora::load(llama, lora_, llama_->config().layers, llama_->lora_dims());
     SpeechBridge::load(weights, bridge_);
-    // The encoders load their own. scale_* is the prompt adapter's; audio_proj is for a model without WavLM.
-    for (const char* elsewhere :
-         {"audio_encoder.model.", "wavlm_encoder.model.", "gpt_model.model_llama.scale_", "audio_proj."})
+    PromptAdapter::load(llama, prompt_adapter_);
+    // The encoders load their own. audio_proj is for a model without WavLM.
+    for (const char* elsewhere : {"audio_encoder.model.", "wavlm_encoder.model.", "audio_proj."})
         weights.ignore(elsewhere);
     weights.finish();
 }
 
-Wavllm TinyModel::fresh() const {
-    const Weights weights(*checkpoint_);
+Wavllm TinyModel::fresh(int stage) const {
+    const Weights weights(*checkpoint_), llama = weights.under(kLlama);
     return Wavllm(llama_, SpeechBridge::load(weights, bridge_),
-                  Lora::load(weights.under(kLlama), lora_, llama_->config().layers, llama_->lora_dims()));
+                  Lora::load(llama, lora_, llama_->config().layers, llama_->lora_dims()), {},
+                  stage == 1 ? PromptAdapter() : PromptAdapter::load(llama, prompt_adapter_));
 }
 
 SpeechAdapter TinyModel::semantic_adapter() const {
     return SpeechAdapter::load(Weights(*checkpoint_), bridge_.semantic, "audio_encoder.");
+}
+
+Tensor TinyModel::acoustic_embeddings(const Tensor& hidden, const Observer& observer) const {
+    const Weights weights(*checkpoint_);
+    const Tensor mixed = weighted_sum(hidden, weights.f32("wavlm_encoder.output_weights", {bridge_.acoustic_layers}));
+    observe(&observer, "weighted_sum", mixed);
+    Tensor borders = equal_borders(1, mixed.dim(0));
+    return SpeechAdapter::load(weights, *bridge_.acoustic, "wavlm_encoder.").forward(mixed, borders, &observer);
 }
 
 Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem::path data_folder, json case_json)
@@ -82,7 +93,8 @@ Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem
             throw FileError("{}: no row has the prompt of sample {}", (folder / "tokens.json").string(), name);
         samples.push_back({name,
                            row,
-                           {ids(tokens.at("left")), ids(rows[row].at("right")), ids(rows[row].at("target_ids"))},
+                           {ids(tokens.at("left")), ids(rows[row].at("right")), ids(rows[row].at("target_ids")),
+                            ids(rows[row].at("prompt_adapter"))},
                            fact.at("speech_tokens"),
                            fact.at("chunks"),
                            fact.at("whisper_frames_kept")});

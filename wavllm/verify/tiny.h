@@ -22,22 +22,26 @@ public:
     const Checkpoint& checkpoint() const {
         return *checkpoint_;
     }
-    /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched.
-    Wavllm fresh() const;
+    /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched. Stage 2 has the
+    /// prompt adapter, as released.
+    Wavllm fresh(int stage = 1) const;
     /// The Whisper branch's adapter alone: a clip of several chunks is adapted chunk by chunk, then joined over time.
     SpeechAdapter semantic_adapter() const;
+    /// The WavLM branch alone: hidden states [layers, T, C] of one clip to acoustic embeddings.
+    Tensor acoustic_embeddings(const Tensor& hidden, const Observer& observer) const;
 
 private:
     std::unique_ptr<Checkpoint> checkpoint_;
     BridgeConfig bridge_;
     LoraConfig lora_;
+    PromptAdapterConfig prompt_adapter_;
     std::shared_ptr<const Llama> llama_;
 };
 
 struct Sample {
     std::string name;  ///< "a", "b", "long"
     size_t row;        ///< in tokens.json
-    PromptIds ids;     ///< as in tokens.json
+    PromptIds ids;     ///< as in tokens.json, with what the prompt adapter reads
     int64_t speech_rows;
     int64_t chunks, kept_frames;
 
@@ -54,6 +58,7 @@ struct Tiny {
     TinyModel model;
     std::vector<Sample> samples;
     std::map<std::string, Tensor> encoded;  ///< sample -> our own Whisper's output [chunks, T, d]
+    std::map<std::string, Tensor> hidden;   ///< sample -> our own WavLM's hidden states [layers, T, C]
     std::map<std::string, Tensor> speech;   ///< sample -> our own speech embeddings [T'', dim]
 
     Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem::path data_folder,
@@ -74,13 +79,20 @@ Tensor rows_of(const Tensor& t, const Tensor& borders, int64_t i);
 /// Columns 0, step, 2 step, ... of a matrix, or elements of a vector.
 Tensor every_nth(const Tensor& t, int64_t step);
 
+/// A golden set may hold WavLM's convolution layer 1 under the name of Whisper's first convolution: the released hooks
+/// share the name "conv1". Where the values say so (they begin with those of wavlm.conv1, to the bit) there is nothing
+/// of Whisper's to compare; whisper.embedded still covers both of its convolutions.
+bool is_wavlm_layer(const Tiny& t, const std::string& file);
+
 // One family each; see the files of these names.
 void check_tables(Tiny& t);
 void check_tokens(Tiny& t);
 void check_whisper(Tiny& t);
+void check_wavlm(Tiny& t);
 void check_bridge(Tiny& t);
 void check_llama(Tiny& t);
-void check_stage1(Tiny& t);
+void check_prompt_adapter(Tiny& t);
+void check_stages(Tiny& t);
 void check_training(Tiny& t);
 void check_decoding(Tiny& t);
 

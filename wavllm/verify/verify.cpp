@@ -6,6 +6,7 @@
 #include "wavllm/verify/golden_folder.h"
 #include "wavllm/verify/real/real.h"
 #include "wavllm/verify/tiny.h"
+#include "wavllm/verify/torch_files.h"
 
 namespace wavllm::verify {
 
@@ -18,9 +19,16 @@ struct TinyFamily {
     void (*check)(Tiny&);
 };
 // In this order: a later one goes on from what an earlier one computed.
-constexpr TinyFamily kTiny[] = {{"tables", check_tables},     {"tokens", check_tokens},    {"whisper", check_whisper},
-                                {"bridge", check_bridge},     {"llama", check_llama},      {"stage 1", check_stage1},
-                                {"training", check_training}, {"decoding", check_decoding}};
+constexpr TinyFamily kTiny[] = {{"tables", check_tables},
+                                {"tokens", check_tokens},
+                                {"whisper", check_whisper},
+                                {"wavlm", check_wavlm},
+                                {"bridge", check_bridge},
+                                {"llama", check_llama},
+                                {"prompt adapter", check_prompt_adapter},
+                                {"stages", check_stages},
+                                {"training", check_training},
+                                {"decoding", check_decoding}};
 
 struct RealFamily {
     const char* name;
@@ -92,6 +100,7 @@ Report run(const Options& options) {
             expect_tiny(c, golden, description);
             Tiny state(c, golden, data_folder(options), std::move(description));
             run_all(kTiny, state, c);
+            check_torch_files(c, golden);
         }
         if (real) {
             Real state{c, golden, data_folder(options), options.sources};

@@ -17,7 +17,7 @@ AttentionLayout layout_of(const Params& p, DType products) {
 }  // namespace
 
 LADDER(attention) {
-    ladder.takes = [](const OpCase& c) { return !c.params.flag("bf16"); };
+    ladder.takes = [](const OpCase& c) { return !c.params.flag("bf16") && c.inputs.size() == 3; };
     const auto by = [](const kernels::AttentionStepBody& body) {
         return [&body](Inputs in, const Params& p) {
             const Tensor &q = in[0], &k = in[1], &v = in[2];

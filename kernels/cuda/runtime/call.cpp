@@ -37,8 +37,7 @@ std::string_view advice(cudaError_t error) {
         case cudaErrorNoKernelImageForDevice: return "; this program has kernels for compute capability 8.0 and later";
         case cudaErrorStreamCaptureUnsupported:
         case cudaErrorStreamCaptureInvalidated:
-        case cudaErrorStreamCaptureImplicit:
-            return "; this call cannot be part of a captured graph (kernels/cuda/runtime/graph.h)";
+        case cudaErrorStreamCaptureImplicit: return "; this call cannot be part of a captured graph (tensor/graph.h)";
         default: return "";
     }
 }

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "kernels/cuda/runtime/gpu_memory.h"
-#include "kernels/cuda/runtime/graph.h"
 #include "kernels/cuda/runtime/streams.h"
 #include "kernels/cuda/staging_ring.h"
 #include "tensor/error.h"
 #include "tensor/find_device.h"
+#include "tensor/graph.h"
 
 namespace wavllm {
 

@@ -1,86 +1,69 @@
-#include "kernels/cuda/runtime/graph.h"
+// Graphs (tensor/graph.h) of the device `cuda`: the compute stream records.
 
-#include <atomic>
-#include <utility>
+#include "tensor/graph.h"
 
+#include "kernels/cuda/runtime/call.h"
 #include "kernels/cuda/runtime/gpu_memory.h"
 #include "kernels/cuda/runtime/streams.h"
-#include "tensor/error.h"
 
 namespace wavllm::cuda {
 
 namespace {
 
-std::atomic<bool> now_capturing = false;
-
-}  // namespace
-
-bool capturing() {
-    return now_capturing;
-}
-
-void expect_no_capture(const char* what) {
-    if (capturing())
-        throw Error(
-            "{} cannot be part of a captured graph: it would not happen again when the graph runs; do it before the "
-            "capture (kernels/cuda/runtime/graph.h)",
-            what);
-}
-
-Graph Graph::capture(const std::function<void()>& step) {
-    Graph result;
-    result.hold_ = gpu_allocator().begin_hold();
-    const auto end = [] {
-        now_capturing = false;
-        gpu_allocator().end_hold();
-    };
-    cudaGraph_t graph = nullptr;
-    try {
-        WAVLLM_CUDA_CALL(cudaStreamBeginCapture(compute_stream(), cudaStreamCaptureModeThreadLocal));
-        now_capturing = true;
-        step();
-        WAVLLM_CUDA_CALL(cudaStreamEndCapture(compute_stream(), &graph));
-        end();
-        WAVLLM_CUDA_CALL(cudaGraphInstantiate(&result.exec_, graph, 0));
-        WAVLLM_CUDA_CALL(cudaGraphDestroy(graph));
-        // The first launch would do this otherwise, in the middle of what somebody times.
-        WAVLLM_CUDA_CALL(cudaGraphUpload(result.exec_, compute_stream()));
-    } catch (...) {
-        if (now_capturing) {
+class CudaGraph final : public RecordedStep {
+public:
+    explicit CudaGraph(const std::function<void()>& step) : hold_(gpu_allocator().begin_hold()) {
+        cudaGraph_t graph = nullptr;
+        try {
+            WAVLLM_CUDA_CALL(cudaStreamBeginCapture(compute_stream(), cudaStreamCaptureModeThreadLocal));
+            step();
+            WAVLLM_CUDA_CALL(cudaStreamEndCapture(compute_stream(), &graph));
+            WAVLLM_CUDA_CALL(cudaGraphInstantiate(&exec_, graph, 0));
+            // The first launch would do this otherwise, in the middle of what somebody times.
+            WAVLLM_CUDA_CALL(cudaGraphUpload(exec_, compute_stream()));
+        } catch (...) {
             cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
             cudaStreamIsCapturing(compute_stream(), &status);
             if (status != cudaStreamCaptureStatusNone) cudaStreamEndCapture(compute_stream(), &graph);
-            end();
-        } else {
+            if (graph) cudaGraphDestroy(graph);
+            cudaGetLastError();
             gpu_allocator().end_hold();
+            release();
+            throw;
         }
-        if (graph) cudaGraphDestroy(graph);
-        cudaGetLastError();
-        throw;
+        cudaGraphDestroy(graph);
+        gpu_allocator().end_hold();
     }
-    return result;
-}
-
-Graph::~Graph() {
-    if (exec_) {
-        cudaStreamSynchronize(compute_stream());  // it may still run
-        cudaGraphExecDestroy(exec_);
+    ~CudaGraph() override {
+        release();
     }
-    if (hold_) gpu_allocator().release_hold(hold_);
-}
+    CudaGraph(const CudaGraph&) = delete;
+    CudaGraph& operator=(const CudaGraph&) = delete;
 
-Graph::Graph(Graph&& other) noexcept
-    : exec_(std::exchange(other.exec_, nullptr)), hold_(std::exchange(other.hold_, 0)) {}
+    void launch() override {
+        WAVLLM_CUDA_CALL(cudaGraphLaunch(exec_, compute_stream()));
+    }
 
-Graph& Graph::operator=(Graph&& other) noexcept {
-    std::swap(exec_, other.exec_);
-    std::swap(hold_, other.hold_);
-    return *this;
-}
+private:
+    void release() {
+        if (exec_) {
+            cudaStreamSynchronize(compute_stream());  // it may still run
+            cudaGraphExecDestroy(exec_);
+        }
+        gpu_allocator().release_hold(hold_);
+    }
 
-void Graph::launch() const {
-    if (!exec_) throw Error("an empty graph was launched: Graph::capture makes one");
-    WAVLLM_CUDA_CALL(cudaGraphLaunch(exec_, compute_stream()));
-}
+    uint32_t hold_ = 0;
+    cudaGraphExec_t exec_ = nullptr;
+};
+
+[[maybe_unused]] const bool registered =
+    (register_graphs(Device::cuda,
+                     [](const std::function<void()>& step) -> std::unique_ptr<RecordedStep> {
+                         return std::make_unique<CudaGraph>(step);
+                     }),
+     true);
+
+}  // namespace
 
 }  // namespace wavllm::cuda

@@ -7,6 +7,7 @@
 #include "kernels/simt/emulator.h"
 #include "kernels/simt/engine/block.h"
 #include "kernels/simt/engine/shadow.h"
+#include "kernels/simt/record.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::simt {
@@ -84,6 +85,7 @@ void set_races_checked(bool on) {
 
 void run(const LaunchShape& shape, const Call& call) {
     check_shape(shape, call);
+    if (LaunchList* list = recording_to()) return list->add(shape, call);
     Launch launch;
     launch.shape = shape;
     launch.call = call;

@@ -101,8 +101,8 @@ function validationTable(v) {
         el("tbody", {}, v.map((p) => el("tr", {}, el("td", {}, show.count(p.step)), columns.map(([k, , f]) => el("td", {class: "n"}, f(p[k])))))))));
 }
 
-const parts = {adapter: "var(--c1)", lora: "var(--c2)", ctc: "var(--c3)"};
-const partNames = {adapter: "adapter", lora: "LoRA", ctc: "CTC head"};
+const parts = {adapter: "var(--c1)", lora: "var(--c2)", ctc: "var(--c3)", prompt: "var(--c4)"};
+const partNames = {adapter: "adapter", lora: "LoRA", ctc: "CTC head", prompt: "prompt adapter"};
 
 function rateCard(d) {
     const series = Object.keys(parts).map((part) => ({name: partNames[part], color: parts[part], x: d.train.step, always: true,

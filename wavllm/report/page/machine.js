@@ -5,7 +5,8 @@ const purposeColors = {weights: "var(--c1)", gradients: "var(--c2)", optimizer: 
 function memoryCard(m) {
     if (!m) return card("Memory by purpose", null, none("Not recorded yet."));
     const most = Math.max(...m.purposes.map((p) => p.peak), 1);
-    return card("Memory by purpose", `Most bytes of tensors held for each purpose. Together at one time: ${show.bytes(m.total_peak)}; taken from the system with free blocks: ${show.bytes(m.reserved)}.`,
+    const place = m.device && m.device !== "cpu" ? ` on ${m.device}` : "", taken = m.reserved ? `; taken from the system with free blocks: ${show.bytes(m.reserved)}` : "";
+    return card("Memory by purpose", `Most bytes of tensors held for each purpose${place}. Together at one time: ${show.bytes(m.total_peak)}${taken}.`,
         el("div", {class: "scroll", tabindex: "0"}, el("table", {},
             el("thead", {}, el("tr", {}, el("th", {}, "purpose"), el("th", {}), el("th", {class: "n"}, "peak"), el("th", {class: "n"}, "after the step"))),
             el("tbody", {}, m.purposes.filter((p) => p.peak > 0).sort((a, b) => b.peak - a.peak).map((p) => el("tr", {}, el("td", {}, p.purpose.replace("_", " ")),

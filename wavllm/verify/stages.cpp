@@ -1,4 +1,5 @@
-// The speech-text sequence and LLaMA with LoRA (r = 1): layers, keys, values, logits, log-probabilities, losses.
+// The speech-text sequence and LLaMA with LoRA, in the first stage with r = 1, in the second with that of the prompt
+// adapter: layers, keys, values, logits, log-probabilities, losses.
 
 #include "autograd/ops/rows.h"
 #include "autograd/ops/scale.h"
@@ -14,6 +15,11 @@ constexpr int64_t kLogitStep = 125;
 struct Batch {
     std::vector<const Sample*> samples;
     SequencePlan plan;
+};
+
+struct Stage {
+    std::string suffix;  // of the files
+    Wavllm model;
 };
 
 Batch batch_of(std::vector<const Sample*> samples) {
@@ -32,8 +38,8 @@ Tensor inputs_of(const Tiny& t, const Batch& b, const Tensor& speech) {
 }
 
 /// Sample i's part of what is computed from h, the rows after all blocks.
-void add_results(Tiny& t, const Batch& b, int64_t i, const Tensor& h, const std::string& how) {
-    const std::string file = b.samples[static_cast<size_t>(i)]->file("llama", "_stage1");
+void add_results(Tiny& t, const Stage& stage, const Batch& b, int64_t i, const Tensor& h, const std::string& how) {
+    const std::string file = b.samples[static_cast<size_t>(i)]->file("llama", stage.suffix);
     const Llama& llama = *t.model.llama();
     const auto add = [&](const char* name, const Tensor& value) { t.c.computed(file, name, value, how); };
     add("final_norm", llama.final_norm(rows_of(h, b.plan.borders, i)));
@@ -53,33 +59,33 @@ void add_results(Tiny& t, const Batch& b, int64_t i, const Tensor& h, const std:
     add("loss_mean", cross_entropy(x, llama.head(), targets, static_cast<double>(targets.numel())).loss.reshape({}));
 }
 
-void run(Tiny& t, const Wavllm& model, const Batch& b, const Tensor& x, const std::string& how) {
+void run(Tiny& t, const Stage& stage, const Batch& b, const Tensor& x, const std::string& how) {
     const Observer observer = [&](const std::string& name, const Tensor& value) {
         for (size_t i = 0; i < b.samples.size(); ++i)
-            t.c.computed(b.samples[i]->file("llama", "_stage1"), name,
+            t.c.computed(b.samples[i]->file("llama", stage.suffix), name,
                          rows_of(value, b.plan.borders, static_cast<int64_t>(i)), how);
     };
     LlamaPass pass;
     pass.borders = b.plan.borders;
     pass.positions = b.plan.positions;
     pass.observer = &observer;
-    const Tensor h = model.run(x, pass, model.stage1_run());
-    for (size_t i = 0; i < b.samples.size(); ++i) add_results(t, b, static_cast<int64_t>(i), h, how);
+    const Tensor h = stage.model.run(x, pass, stage.model.lora_run(b.plan));
+    for (size_t i = 0; i < b.samples.size(); ++i) add_results(t, stage, b, static_cast<int64_t>(i), h, how);
 }
 
 }  // namespace
 
-void check_stage1(Tiny& t) {
+void check_stages(Tiny& t) {
     if (!t.c.wanted("llama_")) return;
     NoGrad no_grad;
-    const Wavllm model = t.model.fresh();
+    const Stage stages[] = {{"_stage1", t.model.fresh(1)}, {"_stage2", t.model.fresh(2)}};
     std::vector<const Sample*> all;
     std::vector<Tensor> speech;
     for (const Sample& s : t.samples) {
         const Batch alone = batch_of({&s});
         t.c.computed(s.file("llama"), "inputs", inputs_of(t, alone, t.given(s.file("audio"), "speech_embeddings")),
                      "stored speech embeddings");
-        run(t, model, alone, t.given(s.file("llama"), "inputs"), "stored inputs");
+        for (const Stage& stage : stages) run(t, stage, alone, t.given(s.file("llama"), "inputs"), "stored inputs");
         if (const auto own = t.speech.find(s.name); own != t.speech.end()) {
             all.push_back(&s);
             speech.push_back(own->second);
@@ -91,7 +97,7 @@ void check_stage1(Tiny& t) {
     for (size_t i = 0; i < all.size(); ++i)
         t.c.computed(all[i]->file("llama"), "inputs", rows_of(x, batch.plan.borders, static_cast<int64_t>(i)),
                      "our speech embeddings");
-    run(t, model, batch, x, "our speech embeddings, all samples in one batch");
+    for (const Stage& stage : stages) run(t, stage, batch, x, "our speech embeddings, all samples in one batch");
 }
 
 }  // namespace wavllm::verify

@@ -1,0 +1,19 @@
+#pragma once
+// config.json of a folder that a conversion writes.
+
+#include "models/convert/convert.h"
+
+namespace wavllm {
+
+/// Heads and key-value heads of a LLaMA whose file says them (GGUF, a folder with config.json); 0 and 0 elsewhere.
+std::pair<int64_t, int64_t> heads_of(const Checkpoint& checkpoint);
+
+/// A copy of the source's own, with the new dtype; for a GGUF's LLaMA in Hugging Face's naming one from its metadata; for a
+/// part of a released checkpoint one from its sizes and options.heads. Null where a file says too little. Throws
+/// UsageError where --heads is needed.
+nlohmann::ordered_json config_json(const Checkpoint& checkpoint, const ConvertOptions& options);
+
+/// Copies tokenizers and the like from one model folder to another; which.
+std::vector<std::string> copy_side_files(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace wavllm

@@ -1,0 +1,159 @@
+// wavllm convert: from one checkpoint to another, tensor by tensor.
+
+#include "models/convert/convert.h"
+
+#include "data/progress.h"
+#include "models/checkpoint/released.h"
+#include "models/convert/config_json.h"
+#include "models/convert/peft.h"
+#include "tensor/error.h"
+#include "tensor/text.h"
+#include "train/run_folder.h"
+#include "wavllm/command.h"
+#include "wavllm/support/json_output.h"
+#include "wavllm/support/model_files.h"
+
+namespace wavllm {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+struct Options {
+    std::string from, to, part = "all", naming, dtype, base;
+    int64_t heads = 0, kv_heads = 0;
+    double shard_gb = 0, alpha = 0;
+    bool peft = false, as_json = false;
+};
+
+ConvertOptions convert_options(const Options& o, const Checkpoint& from) {
+    ConvertOptions result;
+    for (const auto& [name, part] : {std::pair("whisper", ConvertPart::whisper),
+                                     {"wavlm", ConvertPart::wavlm},
+                                     {"llama", ConvertPart::llama},
+                                     {"adapter", ConvertPart::adapter}})
+        if (o.part == name) result.part = part;
+    if (!o.naming.empty()) result.naming = o.naming == "hf" ? LlamaNaming::hugging_face : LlamaNaming::meta;
+    for (const DType d : {DType::f64, DType::f32, DType::f16, DType::bf16})
+        if (name(d) == o.dtype) result.dtype = d;
+    result.heads = o.heads;
+    if (o.heads == 0 && result.naming != LlamaNaming::as_is) result.heads = heads_of(from).first;
+    result.kv_heads = o.kv_heads > 0 ? o.kv_heads : o.heads > 0 ? o.heads : heads_of(from).second;
+    return result;
+}
+
+int done(const Options& o, ordered_json facts) {
+    if (o.as_json)
+        write_json(facts, "-");
+    else
+        for (const auto& [key, value] : facts.items())
+            fmt::print("{} {}\n", key, printable(value.is_string() ? value.get<std::string>() : value.dump(), 400));
+    return 0;
+}
+
+/// The LLaMA that a LoRA belongs to: --base, or the one that an adapter of ours names.
+LlamaConfig base_config(const Options& o, const std::string& named) {
+    const std::string& base = o.base.empty() ? named : o.base;
+    if (base.empty())
+        throw UsageError(
+            "convert: --base MODEL must say which LLaMA the LoRA belongs to (its sizes and the order of its "
+            "rows)");
+    return llama_config(*open_checkpoint(find_model(base).model()));
+}
+
+int to_peft(const Options& o) {
+    const auto from = open_checkpoint(o.from);
+    LoraConfig lora{.alpha = o.alpha, .dropout = 0};
+    std::string named;
+    const auto meta = from->metadata().find("__metadata__");
+    if (meta != from->metadata().end() && meta->contains("preset")) {
+        const Preset preset = adapter_preset(o.from);
+        named = preset.model.llm;
+        lora = {preset.lora.rank, o.alpha > 0 ? o.alpha : preset.lora.alpha, preset.lora.dropout};
+    }
+    if (lora.alpha <= 0) throw UsageError("convert: {} does not say its LoRA's alpha; say --alpha", o.from);
+    const LlamaConfig llama = base_config(o, named);
+    const LoraFile file = lora_of_checkpoint(*from, llama, lora.alpha, lora.dropout);
+    write_peft_folder(o.to, file, llama, o.base.empty() ? named : o.base);
+    return done(o, {{"wrote", o.to},
+                    {"lora_tensors", file.tensors.size()},
+                    {"rank", file.config.rank},
+                    {"left_out", from->tensors().size() - file.tensors.size()}});
+}
+
+int from_peft(const Options& o) {
+    if (fs::path(o.to).extension() != ".safetensors")
+        throw UsageError("convert: a PEFT folder becomes one file; let {} end in .safetensors", o.to);
+    const LoraFile file = read_peft_folder(o.from, base_config(o, ""));
+    std::vector<TensorToStore> tensors;
+    for (const auto& [name, t] : file.tensors)
+        tensors.push_back({name,
+                           t.dtype(),
+                           {t.shape().begin(), t.shape().end()},
+                           {static_cast<const std::byte*>(t.raw()), t.bytes()}});
+    write_safetensors(
+        o.to, tensors,
+        {{"lora",
+          ordered_json{{"rank", file.config.rank}, {"alpha", file.config.alpha}, {"dropout", file.config.dropout}}
+              .dump()}});
+    return done(o, {{"wrote", o.to}, {"lora_tensors", tensors.size()}, {"rank", file.config.rank}});
+}
+
+int convert(const Options& o) {
+    if (o.peft) return to_peft(o);
+    if (fs::exists(fs::path(o.from) / "adapter_config.json")) return from_peft(o);
+    const auto from = open_checkpoint(find_model(o.from).model());
+    const ConvertOptions options = convert_options(o, *from);
+    const Plan plan = plan_conversion(*from, options);
+    const auto tensors = streamed(*from, plan);
+    Progress bar("convert", 0, "B");
+    const ConvertProgress progress = [&](uint64_t written, uint64_t total) {
+        bar.set_total(static_cast<int64_t>(total));
+        bar.update(static_cast<int64_t>(written));
+    };
+    ordered_json facts{{"wrote", o.to}, {"tensors", tensors.size()}, {"left_out", plan.left_out.size()}};
+    if (fs::path(o.to).extension() == ".safetensors" || is_torch_name(o.to)) {
+        if (o.shard_gb > 0) throw UsageError("convert: --shard-gb is for a folder, and {} is a file", o.to);
+        write_model_file(o.to, tensors, progress);
+    } else {
+        const ordered_json config = config_json(*from, options);
+        write_model_folder(o.to, tensors, config, static_cast<uint64_t>(o.shard_gb * 1e9), progress);
+        if (config.is_null()) facts["note"] = "no config.json: the source has none, and its sizes do not say all of it";
+        if (fs::is_directory(o.from) && options.part == ConvertPart::all)
+            facts["copied"] = copy_side_files(o.from, o.to);
+    }
+    bar.finish();
+    return done(o, facts);
+}
+
+WAVLLM_COMMAND(
+    convert,
+    {"convert", "from one checkpoint to another: names, dtypes, Hugging Face and PEFT folders",
+     "wavllm convert smollm2-135m-instruct-q4_1 smollm2-hf --naming hf --dtype f16", [](CLI::App& app) {
+         auto o = std::make_shared<Options>();
+         app.add_option("from", o->from, "file, folder or name in presets/sources.json; any that inspect reads")
+             ->required();
+         app.add_option("to", o->to, "FILE.safetensors, FILE.pt (as torch.save), or a folder as Hugging Face's")
+             ->required();
+         app.add_option("--dtype", o->dtype, "of real numbers (as stored)")
+             ->check(CLI::IsMember({"f64", "f32", "f16", "bf16"}));
+         app.add_option("--part", o->part, "of a released checkpoint (final.pt): whisper, wavlm, llama, adapter (all)")
+             ->check(CLI::IsMember({"all", "whisper", "wavlm", "llama", "adapter"}));
+         app.add_option("--naming", o->naming, "of a LLaMA, its rotary rows reordered: hf or meta (as it is)")
+             ->check(CLI::IsMember({"hf", "meta"}));
+         app.add_option("--heads", o->heads, "of the part, where its file does not say (LLaMA-2-7B: 32)")
+             ->check(CLI::PositiveNumber);
+         app.add_option("--kv-heads", o->kv_heads, "likewise (as --heads)")->check(CLI::PositiveNumber);
+         app.add_option("--shard-gb", o->shard_gb, "largest file of a folder (one file)")->check(CLI::PositiveNumber);
+         app.add_flag("--peft", o->peft,
+                      "write the LoRA of an adapter as PEFT's folder; a PEFT folder is told by itself");
+         app.add_option("--base", o->base, "the LLaMA that a LoRA belongs to (what the adapter names)");
+         app.add_option("--alpha", o->alpha, "of a LoRA whose file does not say it")->check(CLI::PositiveNumber);
+         app.add_flag("--json", o->as_json, "one JSON object on stdout");
+         return [o] { return convert(*o); };
+     }});
+
+}  // namespace
+
+}  // namespace wavllm

@@ -1,0 +1,29 @@
+#pragma once
+// The options of commands that let an LLM answer: how its tokens are chosen.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/preset/preset.h"
+#include "wavllm/command.h"
+
+namespace wavllm {
+
+/// What the user gave, on top of what the adapter's preset says.
+struct DecodeFlags {
+    std::optional<double> temperature, top_p, length_penalty, lora_scale;
+    std::optional<int64_t> top_k, seed, beams;
+    std::string compat;
+
+    /// As values of a preset; the flags go over --compat.
+    std::vector<std::string> overrides() const;
+    bool any() const {
+        return !overrides().empty();
+    }
+};
+
+/// --temperature, --top-k, --top-p, --seed, --beams, --length-penalty; with_compat: --compat and --lora-scale too.
+void add_decode_flags(CLI::App& app, DecodeFlags& flags, bool with_compat);
+
+}  // namespace wavllm
