@@ -151,8 +151,7 @@ std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenize
         const CtcHead::Said said = model.ctc().best_path(speech, model.llama());
         std::span<const int32_t> path = said.tokens;
         for (const SpeechExample* e : part) {
-            size_t rows = 0;
-            for (int64_t n : e->chunk_rows) rows += static_cast<size_t>(SpeechAdapter::frames(n));
+            const auto rows = static_cast<size_t>(e->speech_rows(model.bridge()));
             CtcPath found = ctc_collapse(path.first(rows), CtcHead::kBlank);
             path = path.subspan(rows);
             std::string text = tokenizer.decode(found.tokens);

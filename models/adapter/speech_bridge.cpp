@@ -1,10 +1,13 @@
 #include "models/adapter/speech_bridge.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "autograd/ops/linear.h"
 #include "autograd/ops/rms_norm.h"
 #include "autograd/ops/weighted_sum.h"
+#include "kernels/common/check.h"
 #include "models/connector/windows.h"
 #include "tensor/model_dtype.h"
 
@@ -33,6 +36,15 @@ const char* projection_name(const BridgeConfig& c) {
     if (!has_adapters(c)) return nullptr;
     if (c.acoustic) return "wavlm_audio_proj";
     return joined_width(c) == c.llm_dim ? nullptr : "audio_proj";
+}
+
+/// Borders of chunks to those of clips; as they are without `clips`.
+Tensor by_clip(const Tensor& borders, const Tensor& clips) {
+    if (!clips.defined()) return borders;
+    const auto first = kernels::borders_of("speech_bridge", clips, borders.numel() - 1);
+    Tensor result = Tensor::empty(clips.shape(), DType::i64);
+    for (size_t i = 0; i < first.size(); ++i) result.mutable_data<int64_t>()[i] = borders.data<int64_t>()[first[i]];
+    return result;
 }
 
 /// "subsampled" of the Whisper branch is "whisper.subsampled".
@@ -94,9 +106,10 @@ void SpeechBridge::set_output_norm() {
 }
 
 Tensor SpeechBridge::adapted(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,
-                             const Tensor& acoustic_borders, const Observer* observer) const {
+                             const Tensor& acoustic_borders, const Observer* observer, const Tensor& clips) const {
     const Observer whisper = within(observer, "whisper."), wavlm = within(observer, "wavlm.");
     Tensor x = semantic_.forward(semantic, borders, observer ? &whisper : nullptr);
+    borders = by_clip(borders, clips);
     if (acoustic_) {
         Tensor b = acoustic_borders;
         const Tensor y = acoustic_->forward(acoustic, b, observer ? &wavlm : nullptr);
@@ -106,8 +119,21 @@ Tensor SpeechBridge::adapted(const Tensor& semantic, Tensor& borders, const Tens
     return projection_.defined() ? linear(x, projection_, bias_) : x;
 }
 
+Tensor SpeechBridge::read(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,
+                          const Tensor& acoustic_borders, const Observer* observer, const Tensor& clips) const {
+    // WavLM hears a clip whole: its frames stand beside those of all chunks before windows are cut
+    const bool joins = acoustic.defined();
+    if (joins) borders = by_clip(borders, clips);
+    const Observer in_qformer = within(observer, "qformer."), in_pooled = within(observer, "pooled.");
+    const Tensor x =
+        qformer_ ? qformer_->forward(semantic, borders, acoustic, acoustic_borders, observer ? &in_qformer : nullptr)
+                 : pooled_->forward(semantic, borders, observer ? &in_pooled : nullptr);
+    if (!joins) borders = by_clip(borders, clips);
+    return x;
+}
+
 Tensor SpeechBridge::forward(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,
-                             const Tensor& acoustic_borders, const Observer* observer) const {
+                             const Tensor& acoustic_borders, const Observer* observer, const Tensor& clips) const {
     if (hears_wavlm(config_) && !acoustic.defined())
         throw ShapeError("speech_bridge: this model has a WavLM branch, but no hidden states were given");
     if (!has_adapters(config_) && !hears_wavlm(config_) && acoustic.defined())
@@ -117,14 +143,8 @@ Tensor SpeechBridge::forward(const Tensor& semantic, Tensor& borders, const Tens
         mixed = weighted_sum(acoustic, output_weights_);
         observe(observer, "wavlm.weighted_sum", mixed);
     }
-    const Observer in_qformer = within(observer, "qformer."), in_pooled = within(observer, "pooled.");
-    Tensor x;
-    if (qformer_)
-        x = qformer_->forward(semantic, borders, mixed, acoustic_borders, observer ? &in_qformer : nullptr);
-    else if (pooled_)
-        x = pooled_->forward(semantic, borders, observer ? &in_pooled : nullptr);
-    else
-        x = adapted(semantic, borders, mixed, acoustic_borders, observer);
+    Tensor x = has_adapters(config_) ? adapted(semantic, borders, mixed, acoustic_borders, observer, clips)
+                                     : read(semantic, borders, mixed, acoustic_borders, observer, clips);
     if (output_scale_.defined()) x = rms_norm(x, output_scale_, kOutputNormEps);
     observe(observer, "speech_embeddings", x);
     return x;
@@ -144,6 +164,14 @@ Parameters SpeechBridge::parameters() const {
 
 int64_t SpeechBridge::rows(int64_t t) const {
     return qformer_ ? qformer_->rows(t) : pooled_ ? pooled_->rows(t) : SpeechAdapter::frames(t);
+}
+
+int64_t SpeechBridge::rows(std::span<const int64_t> chunks, int64_t acoustic) const {
+    if (qformer_ && acoustic > 0)
+        return rows(std::min(std::accumulate(chunks.begin(), chunks.end(), int64_t{0}), acoustic));
+    int64_t sum = 0;
+    for (const int64_t t : chunks) sum += rows(t);
+    return acoustic > 0 ? std::min(sum, rows(acoustic)) : sum;
 }
 
 }  // namespace wavllm

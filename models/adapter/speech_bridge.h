@@ -3,6 +3,7 @@
 // what joins them, or the connector of a system that the paper compares itself with.
 
 #include <optional>
+#include <span>
 
 #include "models/adapter/speech_adapter.h"
 #include "models/connector/pooled.h"
@@ -34,17 +35,26 @@ public:
     /// their own borders, or undefined. Both branches are cut to the shorter, joined [semantic; acoustic] and
     /// projected. Returns [T'', llm_dim] and sets `borders`. Throws ShapeError for hidden states that are missing or
     /// that this connector has no use for.
+    /// clips: i64 [clips + 1] in sequences of `semantic`, where Whisper heard a clip in several chunks: each is adapted
+    /// (or cut in windows) alone, then those of a clip are one sequence, beside what WavLM made of the whole clip; a
+    /// Q-Former that hears both has them side by side before it cuts windows. Undefined: one each.
     Tensor forward(const Tensor& semantic, Tensor& borders, const Tensor& acoustic = {},
-                   const Tensor& acoustic_borders = {}, const Observer* observer = nullptr) const;
+                   const Tensor& acoustic_borders = {}, const Observer* observer = nullptr,
+                   const Tensor& clips = {}) const;
     Parameters parameters() const;
     /// Rows of speech that come from t encoder frames of one chunk.
     int64_t rows(int64_t t) const;
+    /// Of a clip: from the frames of each of its chunks, and so many of WavLM beside them (0: none).
+    int64_t rows(std::span<const int64_t> chunks, int64_t acoustic) const;
 
 private:
     template <class Make>
     void make(const BridgeConfig& config, Make&& parameter);
     Tensor adapted(const Tensor& semantic, Tensor& borders, const Tensor& acoustic, const Tensor& acoustic_borders,
-                   const Observer* observer) const;
+                   const Observer* observer, const Tensor& clips) const;
+    /// What a connector of another system makes of them.
+    Tensor read(const Tensor& semantic, Tensor& borders, const Tensor& acoustic, const Tensor& acoustic_borders,
+                const Observer* observer, const Tensor& clips) const;
     void set_output_norm();
 
     BridgeConfig config_;

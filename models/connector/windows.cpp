@@ -42,8 +42,8 @@ Tensor join_frames(const Tensor& a, Tensor& borders, const Tensor& b, const Tens
     const auto in_a = kernels::borders_of("join_frames", borders, a.dim(0));
     const auto in_b = kernels::borders_of("join_frames", b_borders, b.dim(0));
     if (in_a.size() != in_b.size())
-        throw ShapeError("join_frames: {} sequences of one encoder, but {} of the other", in_a.size() - 1,
-                         in_b.size() - 1);
+        throw ShapeError("join_frames: {} sequences of one encoder, but {} of the other; are a clip's chunks one?",
+                         in_a.size() - 1, in_b.size() - 1);
     Tensor joined = Tensor::empty(borders.shape(), DType::i64);
     int64_t* out = joined.mutable_data<int64_t>();
     out[0] = 0;

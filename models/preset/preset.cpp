@@ -17,6 +17,7 @@ template <class Visit>
 void each_value(Preset& p, Visit&& visit) {
     visit("name", &p.name);
     visit("model.whisper", &p.model.whisper);
+    visit("model.wavlm", &p.model.wavlm);
     visit("model.llm", &p.model.llm);
     visit("model.chat_template", &p.model.chat_template);
     visit("model.random_weights", &p.model.random_weights);
@@ -25,6 +26,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.frozen_dtype", &p.model.frozen_dtype);
     visit("model.norm_eps", &p.model.norm_eps);
     visit("adapter.mid", &p.adapter.mid);
+    visit("adapter.acoustic_mid", &p.adapter.acoustic_mid);
     visit("adapter.dim", &p.adapter.dim);
     visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
@@ -193,6 +195,8 @@ void check(const Preset& p, const std::string& source) {
     constexpr int64_t kLargest = 1 << 20;
     expect(p.adapter.mid > 0 && p.adapter.mid % 2 == 0 && p.adapter.mid < kLargest,
            "adapter.mid must be positive and even");
+    expect(p.adapter.acoustic_mid > 0 && p.adapter.acoustic_mid % 2 == 0 && p.adapter.acoustic_mid < kLargest,
+           "adapter.acoustic_mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
     expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
@@ -211,6 +215,9 @@ void check(const Preset& p, const std::string& source) {
             throw UsageError("{}: connector.{} must be from 1 to {}, but is {}", source, name, kLargest - 1, value);
     if (c.dim % c.heads != 0)
         throw UsageError("{}: connector.heads={} does not divide connector.dim={}", source, c.heads, c.dim);
+    expect(c.kind != "pooled" || p.model.wavlm.empty(),
+           "connector.kind=pooled hears Whisper alone; leave model.wavlm empty, or choose connector.kind wavllm or "
+           "qformer");
     expect(
         c.kind == "wavllm" || !p.has_ctc(),
         "the CTC head (ctc_weight of a stage) is for connector.kind=wavllm: another connector's rows are not laid out "

@@ -56,11 +56,13 @@ struct Preset {
     std::string name = "unnamed";
 
     struct {
-        std::string whisper = "whisper-base";            ///< name in presets/sources.json, file or folder
+        std::string whisper = "whisper-base";  ///< name in presets/sources.json, file or folder
+        std::string wavlm;  ///< likewise, a Hugging Face folder or file; empty: without WavLM (the paper's table 9)
         std::string llm = "smollm2-135m-instruct-q4_1";  ///< likewise
         std::string chat_template = "chatml";            ///< chatml or llama2
-        bool random_weights = false;  ///< whisper and llm name known sizes (models/known_sizes.h), and no file is read
-        std::string tokenizer;        ///< with random weights: a SentencePiece model; empty: a token a byte
+        bool random_weights =
+            false;              ///< whisper, wavlm and llm name known sizes (models/known_sizes.h), and no file is read
+        std::string tokenizer;  ///< with random weights: a SentencePiece model; empty: a token a byte
         /// frozen_dtype: names in kernels/linear/packed_weight.h; int8, q8_0, q4_1 and q4_0 quantise at load.
         std::string encoder_padding = "tight";  ///< 30s (paper), or tight: own length + 1 s, about five times cheaper
         std::string frozen_dtype = "auto";      ///< of frozen weights: f32, bf16, or bf16 where the CPU multiplies it
@@ -70,9 +72,10 @@ struct Preset {
     } model;
 
     struct {
-        int64_t mid = 1024;  ///< channels of the first convolution, before its GLU
-        int64_t dim = 512;   ///< after subsampling
-        int64_t taps = 3;    ///< of both convolutions, odd
+        int64_t mid = 1024;          ///< channels of the first convolution, before its GLU
+        int64_t acoustic_mid = 512;  ///< the same behind WavLM, whose adapter is otherwise like Whisper's
+        int64_t dim = 512;           ///< after subsampling
+        int64_t taps = 3;            ///< of both convolutions, odd
         int64_t bottleneck = 256;
         int64_t out = 0;  ///< of the projector; 0: what the LLM takes. The paper: 2048, widened by one more layer
         bool output_norm = true;  ///< RMS norm of the result to the RMS of the LLM's embeddings; the paper has none

@@ -25,7 +25,8 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
     if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, llama_->dtype(), llama_->device());
     borders = batch.feature_borders;
     const Tensor acoustic = batch.acoustic.defined() ? llama_->input(batch.acoustic) : Tensor();
-    return bridge_.forward(llama_->input(batch.features), borders, acoustic, batch.acoustic_borders, observer);
+    return bridge_.forward(llama_->input(batch.features), borders, acoustic, batch.acoustic_borders, observer,
+                           batch.clip_borders);
 }
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {

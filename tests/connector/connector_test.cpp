@@ -325,6 +325,32 @@ TEST_CASE("connectors: a batch of mixed lengths equals its clips one by one, bit
     set_num_threads(before);
 }
 
+TEST_CASE("connectors: a clip's chunks are cut in windows one by one, with WavLM beside them the clip as a whole") {
+    const NoGrad no_grad;
+    const Tensor x = noise(23, 24, 1), hidden = noise(63, 12, 2).reshape({3, 21, 12}),
+                 clips = borders_of_lengths({2, 1});
+    const std::vector<int64_t> first{10, 7}, second{6};
+    const std::map<std::string, std::vector<double>> expected = {
+        {kKinds[0], {0, 3, 4}},    // windows of 5: 2 and 1, 1
+        {kKinds[1], {0, 9, 12}},   // 16 and 5 frames: 3 and 1, three queries in each
+        {kKinds[2], {0, 9, 12}}};  // pairs: 5 and 4, 3
+    for (const std::string& kind : kKinds) {
+        CAPTURE(kind);
+        const SpeechBridge bridge(bridge_with(kind), 3);
+        const bool both = kind == kKinds[1];
+        const Tensor acoustic = both ? hidden : Tensor(),
+                     acoustic_borders = both ? borders_of_lengths({16, 5}) : Tensor();
+        Tensor borders = borders_of_lengths({10, 7, 6}), same = borders_of_lengths({10, 7, 6});
+        if (both) same = borders_of_lengths({17, 6});
+        const Tensor y = bridge.forward(x, borders, acoustic, acoustic_borders, nullptr, clips);
+        CHECK(bytes_of(y) == bytes_of(bridge.forward(x, same, acoustic, acoustic_borders)));
+        CHECK(borders.values() == expected.at(kind));
+        CHECK(static_cast<double>(y.dim(0)) == expected.at(kind)[2]);
+        CHECK(static_cast<double>(bridge.rows(first, both ? 16 : 0)) == expected.at(kind)[1]);
+        CHECK(static_cast<double>(bridge.rows(second, both ? 5 : 0)) == expected.at(kind)[2] - expected.at(kind)[1]);
+    }
+}
+
 TEST_CASE("connectors: devices give the values and gradients of the CPU, and the same bits again") {
     for (const std::string& kind : kKinds) {
         CAPTURE(kind);

@@ -159,6 +159,7 @@ TEST_CASE("the comparison systems are presets of the same program") {
     };
     refuses({"connector.kind=q-former"}, "wavllm, qformer, pooled");
     refuses({"connector.heads=7"}, "does not divide connector.dim=768");
+    refuses({"connector.kind=pooled", "model.wavlm=folder"}, "hears Whisper alone");
     refuses({"connector.window=0"}, "connector.window must be from 1");
     refuses({"stages.pretrain.ctc_weight=1"}, "connector.kind=wavllm");
     refuses({"decode.lora_scale=-1"}, "lora_scale");

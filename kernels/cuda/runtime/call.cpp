@@ -89,4 +89,17 @@ void check_launch(const char* name, const void* kernel, dim3 grid, dim3 block, s
         cudaGetErrorName(error), cudaGetErrorString(error), wait_for_each_launch() ? "" : advice(error));
 }
 
+void allow_shared(const char* name, const void* kernel, size_t bytes) {
+    int device = 0, most = 0;
+    WAVLLM_CUDA_CALL(cudaGetDevice(&device));
+    WAVLLM_CUDA_CALL(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    if (bytes > static_cast<size_t>(most))
+        throw Error(
+            "kernel {} needs {} bytes of shared memory for a block, but this GPU has {}; use one with more (sm_80 or "
+            "sm_90), products in another dtype, or --device cpu",
+            name ? name : kernel_name(kernel), bytes, most);
+    WAVLLM_CUDA_CALL(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
+}
+
 }  // namespace wavllm::cuda
