@@ -37,8 +37,8 @@ struct GradSlot final : RefCounted {
     std::string_view label;
 };
 
-/// Marks a leaf (a parameter, or an input to differentiate by). Throws if t is the result of a recorded op, or neither f32
-/// nor f64.
+/// Marks a leaf (a parameter, or an input to differentiate by). Throws if t is the result of a recorded op, or neither
+/// f32 nor f64.
 void set_requires_grad(Tensor& t, bool on = true);
 bool requires_grad(const Tensor& t);
 /// Freezes a leaf, or thaws it, for every tensor that shares it: a stage of training that leaves a parameter alone.

@@ -20,8 +20,8 @@ public:
     Weights under(const std::string& prefix) const;
 
     bool has(const std::string& name) const;
-    /// Converted to model_dtype(), f32 unless in the reference mode, and copied, booked to weights, labelled with its name. A shape that differs throws ShapeError;
-    /// a missing name gives zeros and is reported by finish().
+    /// Converted to model_dtype(), f32 unless in the reference mode, and copied, booked to weights, labelled with its
+    /// name. A shape that differs throws ShapeError; a missing name gives zeros and is reported by finish().
     Tensor f32(const std::string& name, const Shape& shape) const;
     /// As stored (block formats stay packed), but f64 as model_dtype().
     Tensor stored(const std::string& name, const Shape& shape) const;

@@ -196,9 +196,9 @@ Tensor add_groups(const Tensor& from, const Shape& shape) {
 AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                                       const AttentionForward& forward, const AttentionLayout& layout,
                                       const AttentionWants& wants, const AttentionBias& bias) {
-    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout, wants, bias);
     const detail::AttentionSizes z = detail::attention_sizes("attention backward", q, k, v, layout);
     detail::check_attention_bias("attention backward", bias, q, layout);
+    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout, wants, bias);
     const Device device = q.device();
     const bool want_dq = wants.dq, want_dkv = wants.dkv;
     if (!bias.defined() && (wants.dgate || wants.dby_distance))

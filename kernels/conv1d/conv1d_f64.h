@@ -1,6 +1,8 @@
 #pragma once
 // Convolution in double, by its definition.
 
+#include <vector>
+
 #include "kernels/common/f64.h"
 #include "kernels/conv1d/conv1d.h"
 
@@ -24,6 +26,19 @@ inline Tensor unpacked(const PackedConv& w) {
     return w.weight.stored().reshape({w.out_channels, w.weight.in_features() / w.taps, w.taps});
 }
 
+/// Borders of the result. A sequence gives the frames whose taps all lie in it and its padding, but the last of them that
+/// are left out.
+inline Tensor frame_borders(const Tensor& borders, int64_t taps, ConvGeometry g) {
+    std::vector<int64_t> frames;
+    for (int64_t s = 0; s + 1 < borders.numel(); ++s) {
+        const int64_t rows = borders.data<int64_t>()[s + 1] - borders.data<int64_t>()[s];
+        int64_t n = 0;
+        while (n * g.stride + taps <= rows + 2 * g.padding) ++n;
+        frames.push_back(std::max<int64_t>(0, n - g.drop_last));
+    }
+    return make_borders(frames);
+}
+
 struct ConvSizes64 {
     int64_t out, channels, taps;  ///< output channels, input channels of a group, taps
     int64_t each;                 ///< output channels of a group
@@ -45,7 +60,7 @@ inline ConvSizes64 conv_sizes(std::string_view op, const Tensor& w, int64_t in_c
 inline Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& bias, ConvGeometry g) {
     const In px("conv1d", "x", x), pw("conv1d", "weight", w);
     const ConvSizes64 z = conv_sizes("conv1d", w, px.columns(), g);
-    const Tensor y_borders = conv1d_borders(borders, z.taps, g);
+    const Tensor y_borders = frame_borders(borders, z.taps, g);
     const int64_t rows = y_borders.data<int64_t>()[borders.numel() - 1];
     Tensor y = zeros({rows, z.out});
     double* py = y.mutable_data<double>();
@@ -67,7 +82,7 @@ inline Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const T
     const ConvSizes64 z = conv_sizes("conv1d backward", w, columns, g);
     Tensor dx = zeros({rows, columns});
     double* pdx = dx.mutable_data<double>();
-    for_each_tap("conv1d backward", borders, rows, conv1d_borders(borders, z.taps, g), pdy.rows(), z.taps, g,
+    for_each_tap("conv1d backward", borders, rows, frame_borders(borders, z.taps, g), pdy.rows(), z.taps, g,
                  [&](int64_t t, int64_t tap, int64_t at) {
                      for (int64_t o = 0; o < z.out; ++o)
                          for (int64_t c = 0; c < z.channels; ++c)
@@ -81,7 +96,7 @@ inline void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& b
     const In pdy("conv1d backward", "dy", dy), px("conv1d backward", "x", x);
     const ConvSizes64 z = conv_sizes("conv1d backward", dw, px.columns(), g);
     double* pdw = dw.mutable_data<double>();
-    for_each_tap("conv1d backward", borders, px.rows(), conv1d_borders(borders, z.taps, g), pdy.rows(), z.taps, g,
+    for_each_tap("conv1d backward", borders, px.rows(), frame_borders(borders, z.taps, g), pdy.rows(), z.taps, g,
                  [&](int64_t t, int64_t tap, int64_t at) {
                      for (int64_t o = 0; o < z.out; ++o)
                          for (int64_t c = 0; c < z.channels; ++c)

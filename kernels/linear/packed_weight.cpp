@@ -99,6 +99,13 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device devic
         throw ShapeError("pack: a weight must be a contiguous matrix [out, in] of real numbers, but this is {}",
                          w.describe());
     if (device == Device::cpu && w.device() != Device::cpu) return pack(w.to(device), panel_dtype, device);
+    if (w.dtype() == DType::f64 && device == Device::cpu) {
+        PackedWeight p;
+        p.out_ = w.dim(0);
+        p.in_ = w.dim(1);
+        p.panels_ = w.detach();
+        return p;
+    }
     if (quantizes(panel_dtype) && w.dtype() != panel_dtype) {
         const Tensor source = w.to(Device::cpu);
         const int64_t in = w.dim(1);
@@ -119,10 +126,6 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device devic
     p.out_ = w.dim(0);
     p.in_ = w.dim(1);
     PurposeScope scope(Purpose::weights);
-    if (w.dtype() == DType::f64 && device == Device::cpu) {
-        p.panels_ = w.detach();
-        return p;
-    }
     if (device != Device::cpu) {
         if (panel_dtype != DType::f32 && panel_dtype != DType::bf16)
             throw DTypeError("pack: panels of {} are not supported; use f32 or bf16", name(panel_dtype));

@@ -46,7 +46,7 @@ void check_bridge(Tiny& t) {
     for (const Sample& s : t.samples) {
         const std::string file = s.file("audio");
         const Tensor stored = stored_hidden_states(t, file);
-        if (t.c.has(file, "whisper.encoded") && stored.defined())
+        if (!t.own_alone(s) && t.c.has(file, "whisper.encoded") && stored.defined())
             whole_bridge(t, s, model, t.given(file, "whisper.encoded"), stored, "stored encoder outputs");
         const auto encoded = t.encoded.find(s.name), hidden = t.hidden.find(s.name);
         if (encoded == t.encoded.end() || hidden == t.hidden.end()) continue;

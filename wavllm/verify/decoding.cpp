@@ -65,7 +65,7 @@ void greedy(Tiny& t, const Stage& stage, const Tokenizer& tokenizer, const Sampl
         t.c.computed("case.json", prefix + "text", text_tensor(tokenizer.decode(generated[i].tokens)), how);
         const auto& log_probs = generated[i].log_probs;
         t.c.computed(samples[i]->file("decode"), stage.name + ".greedy_log_probs",
-                     Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}), how);
+                     Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}).to(model_dtype()), how);
     }
 }
 

@@ -40,6 +40,11 @@ Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem
     }
 }
 
+bool Tiny::wants_encoders() const {
+    if (model_dtype() == DType::f64 && c.wanted("train_")) return true;  // own_alone
+    return c.wanted("audio_") || c.wanted("llama_") || c.wanted("decode_") || c.wanted("case.json");
+}
+
 Tensor equal_borders(int64_t sequences, int64_t rows) {
     const std::vector<int64_t> lengths(static_cast<size_t>(sequences), rows);
     return kernels::make_borders(lengths);

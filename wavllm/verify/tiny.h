@@ -68,6 +68,13 @@ struct Tiny {
     Tensor given(const std::string& file, const std::string& name) const {
         return model_input(c.golden(file, name));
     }
+    /// Whether anything is compared that needs `encoded`, `hidden` and `speech`.
+    bool wants_encoders() const;
+    /// Whether to go on with our own results for a sample, and with them alone. In the reference mode: they are exact to
+    /// many digits more than the stored ones, whose rounding to float32 grows on its way through the layers.
+    bool own_alone(const Sample& s) const {
+        return model_dtype() == DType::f64 && encoded.contains(s.name) && hidden.contains(s.name);
+    }
 };
 
 /// Borders of `sequences` sequences of equal length.

@@ -1,5 +1,5 @@
 // Training on sample a in both stages: gradients of the mean loss, parameters after one step of Adam, losses over five;
-// and the gradients of a batch of two samples. The encoders' outputs are the stored ones.
+// and the gradients of a batch of two samples. The encoders' outputs are the stored ones; in the reference mode our own.
 
 #include <algorithm>
 #include <cmath>
@@ -23,23 +23,34 @@ Tensor gradient_of(const Parameter& p) {
     return grad(p.tensor);
 }
 
+/// WavLM's, layer by layer.
+std::vector<Tensor> hidden_states(const Tiny& t, const Sample& s) {
+    std::vector<Tensor> layers;
+    if (t.own_alone(s))
+        for (int64_t i = 0; i < t.hidden.at(s.name).dim(0); ++i) layers.push_back(t.hidden.at(s.name).select(0, i));
+    else
+        for (std::string name; t.c.has(s.file("audio"), name = fmt::format("wavlm.hidden{}", layers.size()));)
+            layers.push_back(t.golden(s.file("audio"), name));
+    return layers;
+}
+
 SpeechBatch batch_of(const Tiny& t, const std::vector<const Sample*>& samples) {
     SpeechBatch b;
-    std::vector<float> features;
+    std::vector<double> features;
     std::vector<int64_t> feature_rows, acoustic_rows, keys;
-    std::vector<std::vector<float>> hidden;  // by layer
+    std::vector<std::vector<double>> hidden;  // by layer
+    const auto append = [](std::vector<double>& to, const Tensor& from) {
+        const std::vector<double> values = from.values();
+        to.insert(to.end(), values.begin(), values.end());
+    };
     for (const Sample* s : samples) {
-        const std::string file = s->file("audio");
-        const Tensor& encoded = t.golden(file, "whisper.encoded");
-        features.insert(features.end(), encoded.data<float>(), encoded.data<float>() + encoded.numel());
+        const Tensor encoded = t.own_alone(*s) ? t.encoded.at(s->name) : t.golden(s->file("audio"), "whisper.encoded");
+        append(features, encoded);
         feature_rows.push_back(encoded.dim(1));
-        size_t layer = 0;
-        for (std::string name; t.c.has(file, name = fmt::format("wavlm.hidden{}", layer)); ++layer) {
-            const Tensor& h = t.golden(file, name);
-            if (layer == 0) acoustic_rows.push_back(h.dim(0));
-            if (hidden.size() == layer) hidden.emplace_back();
-            hidden[layer].insert(hidden[layer].end(), h.data<float>(), h.data<float>() + h.numel());
-        }
+        const std::vector<Tensor> layers = hidden_states(t, *s);
+        acoustic_rows.push_back(layers.at(0).dim(0));
+        hidden.resize(layers.size());
+        for (size_t i = 0; i < layers.size(); ++i) append(hidden[i], layers[i]);
         b.prompts.push_back(s->ids);
         b.speech_rows.push_back(s->speech_rows);
         keys.push_back(static_cast<int64_t>(s->row));
@@ -49,10 +60,11 @@ SpeechBatch batch_of(const Tiny& t, const std::vector<const Sample*>& samples) {
     const int64_t rows = b.feature_borders.data<int64_t>()[samples.size()],
                   frames = b.acoustic_borders.data<int64_t>()[samples.size()],
                   layers = static_cast<int64_t>(hidden.size());
-    b.features = Tensor::from(features, {rows, static_cast<int64_t>(features.size()) / rows});
-    std::vector<float> mixed;
+    b.features = Tensor::from(features, {rows, static_cast<int64_t>(features.size()) / rows}).to(model_dtype());
+    std::vector<double> mixed;
     for (const auto& layer : hidden) mixed.insert(mixed.end(), layer.begin(), layer.end());
     b.acoustic = Tensor::from(mixed, {layers, frames, static_cast<int64_t>(mixed.size()) / layers / frames});
+    b.acoustic = b.acoustic.to(model_dtype());
     b.plan = plan_sequences(b.prompts, b.speech_rows, keys);
     b.keys = std::move(keys);
     return b;
@@ -109,7 +121,7 @@ void train(Tiny& t, int stage) {
         }
     }
     clear_tape();
-    t.c.computed(file, "losses", Tensor::from(losses, {static_cast<int64_t>(losses.size())}));
+    t.c.computed(file, "losses", Tensor::from(losses, {static_cast<int64_t>(losses.size())}).to(model_dtype()));
 }
 
 /// Two samples of different lengths: what a batch adds up, each sample having its own r.

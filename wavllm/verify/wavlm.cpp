@@ -101,7 +101,7 @@ void check_wavlm(Tiny& t) {
     const WavlmEncoder encoder = t.model.released().wavlm();
     if (t.c.wanted("tables")) check_buckets(t, encoder.config());
     if (t.c.wanted("hf_wavlm")) check_hugging_face(t);
-    if (!t.c.wanted("audio_") && !t.c.wanted("llama_") && !t.c.wanted("decode_") && !t.c.wanted("case.json")) return;
+    if (!t.wants_encoders()) return;
     for (const Sample& s : t.samples) check_clip(t, s, encoder);
 }
 
