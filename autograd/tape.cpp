@@ -32,14 +32,15 @@ Ref<TapeNode> pop_tape() {
 
 void set_requires_grad(Tensor& t, bool on) {
     if (!on) return t.set_autograd_meta({});
-    if (t.dtype() != DType::f32)
-        throw DTypeError("requires_grad: only f32 tensors are trained, but this is {}", t.describe());
+    if (t.dtype() != DType::f32 && t.dtype() != DType::f64)
+        throw DTypeError("requires_grad: only f32 and f64 tensors are trained, but this is {}", t.describe());
     if (const auto slot = slot_of(t); slot && !slot->leaf)
         throw TrainingError("requires_grad: {} is the result of an op; detach() it first", t.describe());
     Ref<GradSlot> slot(new GradSlot);
     slot->leaf = true;
     slot->shape = t.shape();
     slot->device = t.device();
+    slot->dtype = t.dtype();
     slot->label = t.label();
     t.set_autograd_meta(slot);
 }
@@ -101,6 +102,9 @@ void Backward::add(int input, Tensor gradient) {
     if (!(gradient.shape() == slot.shape))
         throw ShapeError("{} backward: gradient {} for input {} of shape {}", op_, gradient.describe(), input,
                          slot.shape.str());
+    if (gradient.dtype() != slot.dtype)
+        throw DTypeError("{} backward: gradient {} for input {}, which is {}", op_, gradient.describe(), input,
+                         name(slot.dtype));
     if (gradient.device() != slot.device)
         throw Error("{} backward: gradient {} for input {}, which is on {}", op_, gradient.describe(), input,
                     name(slot.device));
@@ -123,7 +127,7 @@ Tensor& Backward::accumulate(int input) {
     slot.arrived = true;
     if (!slot.grad.defined()) {
         PurposeScope scope(slot.leaf ? Purpose::gradients : Purpose::activations);
-        slot.grad = Tensor::zeros(slot.shape, DType::f32, slot.device);
+        slot.grad = Tensor::zeros(slot.shape, slot.dtype, slot.device);
     } else if (!slot.leaf && slot.grad.storage()->references() > 1) {
         slot.grad = slot.grad.clone();
     }
@@ -147,7 +151,7 @@ public:
 
 void backward(const Tensor& loss) {
     if (loss.numel() != 1) throw TrainingError("backward: the loss must be a scalar, but is {}", loss.describe());
-    backward(loss, Tensor::full(loss.shape(), 1.0, DType::f32, loss.device()));
+    backward(loss, Tensor::full(loss.shape(), 1.0, loss.dtype(), loss.device()));
 }
 
 void backward(const Tensor& y, const Tensor& dy) {
@@ -193,7 +197,7 @@ bool any_requires_grad(std::initializer_list<const Tensor*> inputs) {
 }
 
 void check_result(std::string_view op, const Tensor& y, std::initializer_list<const Tensor*> inputs) {
-    if (!t_check_finite || y.dtype() != DType::f32 || kernels::all_finite(y)) return;
+    if (!t_check_finite || (y.dtype() != DType::f32 && y.dtype() != DType::f64) || kernels::all_finite(y)) return;
     std::string names;
     for (const Tensor* t : inputs)
         if (t && t->defined()) names += (names.empty() ? "" : ", ") + t->describe();
@@ -208,6 +212,7 @@ void push(Ref<TapeNode> node, std::string_view op, Tensor& y, std::initializer_l
     Ref<GradSlot> slot(new GradSlot);
     slot->shape = y.shape();
     slot->device = y.device();
+    slot->dtype = y.dtype();
     node->op = op;
     node->output = slot;
     y.set_autograd_meta(slot);

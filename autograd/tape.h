@@ -5,7 +5,7 @@
 //
 // An op's derivative (one file in autograd/ops/):
 //
-//     Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
+//     Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) {
 //         return record("rms_norm", kernels::rms_norm(x, w, eps), {&x, &w}, [&] {
 //             return [x = Saved(x), w = Saved(w), eps](Backward& b) {
 //                 if (b.wants(0)) b.add(0, kernels::rms_norm_backward_x(b.dy(), x.get(), w.get(), eps));
@@ -30,13 +30,15 @@ struct GradSlot final : RefCounted {
     Tensor grad;  ///< undefined until something arrives
     Shape shape;
     Device device = Device::cpu;  ///< of the tensor, and so of its gradient
+    DType dtype = DType::f32;     ///< likewise
     bool frozen = false;          ///< a leaf that wants no gradient for now
     bool leaf = false;            ///< a parameter or input, not the result of an op
     bool arrived = false;         ///< something was added since the gradient was last forgotten
     std::string_view label;
 };
 
-/// Marks a leaf (a parameter, or an input to differentiate by). Throws if t is the result of a recorded op or not f32.
+/// Marks a leaf (a parameter, or an input to differentiate by). Throws if t is the result of a recorded op, or neither
+/// f32 nor f64.
 void set_requires_grad(Tensor& t, bool on = true);
 bool requires_grad(const Tensor& t);
 /// Freezes a leaf, or thaws it, for every tensor that shares it: a stage of training that leaves a parameter alone.

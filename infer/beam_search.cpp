@@ -14,12 +14,12 @@ namespace wavllm {
 
 namespace {
 
-constexpr float kAbsent = -std::numeric_limits<float>::infinity();
+constexpr double kAbsent = -std::numeric_limits<double>::infinity();
 
 struct Beam {
     std::vector<int32_t> tokens;
-    float log_prob = kAbsent;
-    int64_t slot = 0;  // of the KV cache
+    double log_prob = kAbsent;  // a float, unless the model is in f64
+    int64_t slot = 0;           // of the KV cache
 };
 
 /// One request: its beams, the texts that ended, and whether it goes on.
@@ -27,7 +27,7 @@ class Search {
 public:
     Search(size_t request, const BeamOptions& options) : request_(request), o_(options) {
         const int64_t first = static_cast<int64_t>(request) * o_.beams;
-        for (int64_t i = 0; i < o_.beams; ++i) beams_.push_back({{}, i == 0 ? 0.0f : kAbsent, first + i});
+        for (int64_t i = 0; i < o_.beams; ++i) beams_.push_back({{}, i == 0 ? 0 : kAbsent, first + i});
     }
 
     bool done() const {
@@ -39,7 +39,7 @@ public:
 
     /// parents: rows among this request's beams; all three have 2 * beams entries, the likeliest first. n: tokens of a
     /// text that ends here.
-    void step(const int32_t* parents, const int32_t* tokens, const float* log_probs, int64_t n, KvCache& cache) {
+    void step(const int32_t* parents, const int32_t* tokens, const double* log_probs, int64_t n, KvCache& cache) {
         std::vector<Beam> next;
         std::vector<int32_t> from;
         for (int64_t i = 0; i < 2 * o_.beams && std::ssize(next) < o_.beams; ++i) {
@@ -69,7 +69,7 @@ private:
     double score(double log_prob, int64_t n) const {
         return log_prob / std::pow(static_cast<double>(n), o_.length_penalty);
     }
-    void close(std::vector<int32_t> tokens, int32_t eos, float log_prob) {
+    void close(std::vector<int32_t> tokens, int32_t eos, double log_prob) {
         tokens.push_back(eos);
         const double s = score(log_prob, std::ssize(tokens));
         keep({std::move(tokens), log_prob, s});
@@ -101,7 +101,7 @@ private:
     }
     void show(const std::vector<int32_t>& from) const {
         std::vector<int32_t> tokens;
-        std::vector<float> log_probs;
+        std::vector<double> log_probs;
         for (const Beam& beam : beams_) {
             tokens.push_back(beam.tokens.back());
             log_probs.push_back(beam.log_prob);
@@ -171,19 +171,20 @@ private:
 
     /// h: the last row of each beam, request by request, best first.
     void expand(const Tensor& logits, int64_t n) {
-        std::vector<float> log_probs;
+        std::vector<double> log_probs;
         for (const Search& s : searches_)
             for (const Beam& beam : s.beams()) log_probs.push_back(beam.log_prob);
         const int64_t k = 2 * o_.beams;
-        const kernels::BeamStep best =
-            kernels::beam_step(logits, Tensor::from(log_probs, {slots_}).to(logits.device()), borders_, k);
+        const kernels::BeamStep best = kernels::beam_step(
+            logits, Tensor::from(log_probs, {slots_}).to(logits.dtype()).to(logits.device()), borders_, k);
         Tensor parents = best.parents.to(Device::cpu).clone();
-        const Tensor tokens = best.tokens.to(Device::cpu), scores = best.scores.to(Device::cpu);
+        const Tensor tokens = best.tokens.to(Device::cpu);
+        const std::vector<double> scores = best.scores.values();
         for (size_t i = 0; i < searches_.size(); ++i) {
             if (searches_[i].done()) continue;
             const int64_t at = static_cast<int64_t>(i) * k;
             int32_t* p = parents.mutable_data<int32_t>() + at;
-            const float* s = scores.data<float>() + at;
+            const double* s = scores.data() + at;
             for (int64_t j = 0; j < k; ++j) p[j] -= static_cast<int32_t>(static_cast<int64_t>(i) * o_.beams);
             if (!std::isfinite(s[0]))
                 throw Error(

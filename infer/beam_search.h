@@ -21,7 +21,7 @@ struct BeamOptions {
     /// Sees the beams of a request after each step, the best first: from which beam of the step before each comes, its
     /// last token, its log-probability.
     std::function<void(size_t request, std::span<const int32_t> parents, std::span<const int32_t> tokens,
-                       std::span<const float> log_probs)>
+                       std::span<const double> log_probs)>
         on_step{};
 };
 

@@ -19,7 +19,7 @@ bool use_graphs(Graphs graphs, Device device);
 /// The likeliest token of each request.
 struct Chosen {
     std::vector<int32_t> ids;
-    std::vector<float> log_probs;  ///< empty unless asked for
+    std::vector<double> log_probs;  ///< empty unless asked for
 };
 /// logits: [B, vocab] on a device. Throws Error naming the request whose logits have a NaN or +inf.
 Chosen choose_on_device(const Tensor& logits, bool log_probs);

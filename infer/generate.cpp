@@ -53,13 +53,12 @@ public:
 
 private:
     Chosen likeliest(const Tensor& logits) const {
-        const int64_t rows = logits.dim(0), vocab = logits.dim(1);
         Chosen chosen;
-        for (int64_t i = 0; i < rows; ++i) {
-            const float* row = logits.data<float>() + i * vocab;
-            chosen.ids.push_back(argmax(row, vocab));
-            if (options_.log_probs)
-                chosen.log_probs.push_back(static_cast<float>(log_softmax_at(row, vocab, chosen.ids.back())));
+        for (int64_t row = 0; row < logits.dim(0); ++row) {
+            chosen.ids.push_back(argmax_of_row(logits, row));
+            if (!options_.log_probs) continue;
+            const double log_prob = log_softmax_of_row(logits, row, chosen.ids.back());
+            chosen.log_probs.push_back(logits.dtype() == DType::f64 ? log_prob : static_cast<float>(log_prob));
         }
         return chosen;
     }
@@ -97,11 +96,37 @@ int32_t argmax(const float* values, int64_t n) {
     return found == values + n ? 0 : static_cast<int32_t>(found - values);
 }
 
-double log_softmax_at(const float* values, int64_t n, int64_t index) {
-    const double top = values[argmax(values, n)];
+namespace {
+
+int32_t argmax(const double* values, int64_t n) {
+    const double* found = std::max_element(values, values + n);  // the first of the largest
+    return found == values + n ? 0 : static_cast<int32_t>(found - values);
+}
+
+template <class T>
+double log_softmax(const T* values, int64_t n, int64_t index) {
+    const double top = *std::max_element(values, values + n);
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += std::exp(values[i] - top);
     return values[index] - top - std::log(sum);
+}
+
+}  // namespace
+
+double log_softmax_at(const float* values, int64_t n, int64_t index) {
+    return log_softmax(values, n, index);
+}
+
+int32_t argmax_of_row(const Tensor& logits, int64_t row) {
+    const int64_t n = logits.dim(1);
+    return logits.dtype() == DType::f64 ? argmax(logits.data<double>() + row * n, n)
+                                        : argmax(logits.data<float>() + row * n, n);
+}
+
+double log_softmax_of_row(const Tensor& logits, int64_t row, int64_t index) {
+    const int64_t n = logits.dim(1);
+    return logits.dtype() == DType::f64 ? log_softmax(logits.data<double>() + row * n, n, index)
+                                        : log_softmax(logits.data<float>() + row * n, n, index);
 }
 
 std::vector<Generated> generate(const Llama& llama, const Tensor& x, const Tensor& borders, KvCache& cache,

@@ -31,7 +31,7 @@ struct GenerateOptions {
 
 struct Generated {
     std::vector<int32_t> tokens;
-    std::vector<float> log_probs;
+    std::vector<double> log_probs;
 };
 
 /// x: [T, dim] input embeddings of all requests end to end; borders: i64 [B+1]. `cache` has batch B and room for every
@@ -58,5 +58,8 @@ void expect_positions(const Llama& llama, int64_t prompt, int64_t new_tokens);
 int32_t argmax(const float* values, int64_t n);
 /// log softmax(values)[index], in double.
 double log_softmax_at(const float* values, int64_t n, int64_t index);
+/// The same of a row of logits [N, V] on the CPU, f32 or f64.
+int32_t argmax_of_row(const Tensor& logits, int64_t row);
+double log_softmax_of_row(const Tensor& logits, int64_t row, int64_t index);
 
 }  // namespace wavllm

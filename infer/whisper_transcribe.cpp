@@ -75,7 +75,7 @@ private:
 
     static Tensor last_rows(const Tensor& hidden, const Tensor& borders) {
         const int64_t n = borders.numel() - 1, d = hidden.dim(1);
-        Tensor rows = Tensor::empty({n, d}, DType::f32, hidden.device());
+        Tensor rows = Tensor::empty({n, d}, hidden.dtype(), hidden.device());
         for (int64_t i = 0; i < n; ++i) rows.select(0, i).assign(hidden.select(0, borders.data<int64_t>()[i + 1] - 1));
         return rows;
     }

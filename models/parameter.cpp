@@ -1,12 +1,14 @@
 #include "models/parameter.h"
 
 #include "autograd/tape.h"
+#include "tensor/model_dtype.h"
 #include "tensor/philox.h"
 
 namespace wavllm {
 
 Tensor make_parameter(Tensor t, const std::string& name) {
     PurposeScope scope(Purpose::weights);
+    if (t.dtype() != model_dtype()) t = t.to(model_dtype());
     t = t.to(model_device());
     t.set_label(name);
     set_requires_grad(t);

@@ -26,9 +26,10 @@ struct Parameter {
 
 using Parameters = std::vector<Parameter>;
 
-/// Marks a new trainable tensor, named for error messages, and puts it on model_device().
+/// Marks a new trainable tensor, named for error messages, and puts it on model_device(), in model_dtype().
 Tensor make_parameter(Tensor t, const std::string& name);
-/// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine.
+/// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine, and the same
+/// in f64 as in f32.
 Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name);
 /// Normal with mean 0, likewise.
 Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, const std::string& name);

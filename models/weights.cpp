@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "tensor/model_dtype.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
@@ -15,6 +16,14 @@ struct Weights::Books {
 };
 
 namespace {
+
+/// Everything in f64 in the reference mode, nothing in it otherwise.
+Tensor in_model_dtype(const Tensor& t) {
+    const bool reference = model_dtype() == DType::f64;
+    if (reference == (t.dtype() == DType::f64)) return t;
+    const Tensor plain = info(t.dtype()).frozen_block ? t.to(DType::f32) : t;
+    return plain.to(model_dtype()).set_label(t.label());
+}
 
 std::string listed(const std::vector<std::string>& names) {
     constexpr size_t kMost = 12;
@@ -79,12 +88,12 @@ Shape Weights::shape(const std::string& name) const {
 
 Tensor Weights::on_cpu(const std::string& name, const Shape& shape) const {
     const StoredTensor* s = take(name);
-    if (!s) return Tensor::zeros(shape);
+    if (!s) return Tensor::zeros(shape, model_dtype());
     Tensor t = s->bytes.empty() ? generated(books_->checkpoint, *s) : to_tensor(*s);
     if (!(t.shape() == shape))
         throw ShapeError("{}: tensor \"{}\" has shape {}, but the model's configuration makes it {}", file(), s->name,
                          t.shape().str(), shape.str());
-    return t;
+    return in_model_dtype(t);
 }
 
 Tensor Weights::stored(const std::string& name, const Shape& shape) const {
@@ -95,7 +104,7 @@ Tensor Weights::stored(const std::string& name, const Shape& shape) const {
 Tensor Weights::f32(const std::string& name, const Shape& shape) const {
     PurposeScope scope(Purpose::weights);
     Tensor t = on_cpu(name, shape);
-    if (t.dtype() != DType::f32) t = t.to(DType::f32).set_label(t.label());
+    if (t.dtype() != model_dtype()) t = t.to(DType::f32).set_label(t.label());
     return t.to(model_device());
 }
 
@@ -116,6 +125,9 @@ std::vector<const StoredTensor*> Weights::rows_of(std::initializer_list<std::str
 }
 
 PackedWeight Weights::packed(std::initializer_list<std::string> names, int64_t out, int64_t in, DType panels) const {
+    if (model_dtype() == DType::f64 && panels != DType::f32)
+        throw DTypeError("{}: \"{}\" was asked for in {}, but in the reference mode all is f64; ask for f32 panels",
+                         file(), prefix_ + *names.begin(), name(panels));
     const int64_t each = out / static_cast<int64_t>(names.size());
     if (info(panels).frozen_block)
         if (const auto sources = rows_of(names, each, in); !sources.empty()) {

@@ -11,7 +11,7 @@
 
 namespace wavllm {
 
-/// What it hands out lies on model_device().
+/// What it hands out lies on model_device(), and in the reference mode (model_dtype() f64) all of it is f64.
 class Weights {
 public:
     /// The checkpoint must outlive this object and all made from it by under().
@@ -20,12 +20,13 @@ public:
     Weights under(const std::string& prefix) const;
 
     bool has(const std::string& name) const;
-    /// Converted to f32 and copied, booked to weights, labelled with its name. A shape that differs throws ShapeError;
-    /// a missing name gives zeros and is reported by finish().
+    /// Converted to model_dtype(), f32 unless in the reference mode, and copied, booked to weights, labelled with its
+    /// name. A shape that differs throws ShapeError; a missing name gives zeros and is reported by finish().
     Tensor f32(const std::string& name, const Shape& shape) const;
-    /// As stored (block formats stay packed).
+    /// As stored (block formats stay packed), but f64 as model_dtype().
     Tensor stored(const std::string& name, const Shape& shape) const;
     /// A frozen matrix [out, in] packed for linear(); several names are stacked row on row (q, k, v in one product).
+    /// Throws DTypeError for panels in bf16 in the reference mode.
     PackedWeight packed(std::initializer_list<std::string> names, int64_t out, int64_t in,
                         DType panels = DType::f32) const;
     PackedWeight packed(const std::string& name, int64_t out, int64_t in, DType panels = DType::f32) const {
@@ -42,7 +43,7 @@ public:
 private:
     struct Books;
     const StoredTensor* take(const std::string& name) const;
-    Tensor on_cpu(const std::string& name, const Shape& shape) const;  // as stored
+    Tensor on_cpu(const std::string& name, const Shape& shape) const;  // as stored, but for f64
     std::vector<const StoredTensor*> rows_of(std::initializer_list<std::string> names, int64_t each, int64_t in) const;
     std::shared_ptr<Books> books_;
     std::string prefix_;

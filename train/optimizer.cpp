@@ -26,7 +26,7 @@ Optimizer::Optimizer(Parameters parameters, OptimizerConfig config, const GroupS
     for (const Parameter& p : parameters_) {
         entries_.push_back({group_of(p), p.group == "adapter" && p.tensor.rank() >= 2});
         for (auto* moments : {&m_, &v_})
-            moments->push_back(Tensor::zeros(p.tensor.shape(), DType::f32, p.tensor.device()));
+            moments->push_back(Tensor::zeros(p.tensor.shape(), p.tensor.dtype(), p.tensor.device()));
     }
     configure(settings);
 }
@@ -86,11 +86,11 @@ void Optimizer::update(double factor, const GradientNorms& norms) {
                           .grad = &gradients_.back(),
                           .m = &m_[i],
                           .v = &v_[i],
-                          .lr = static_cast<float>(group.rate * factor),
+                          .lr = group.rate * factor,
                           .step = group.updates + 1,
                           .weight_decay = entries_[i].decays ? config_.adam.weight_decay : 0});
     }
-    kernels::adam_steps(steps_, config_.adam, static_cast<float>(clip));
+    kernels::adam_steps(steps_, config_.adam, clip);
     gradients_.clear();
     for (GroupSetting& group : settings_) group.updates += group.trained;
     zero_gradients();

@@ -34,7 +34,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
 DERIVATIVE(attention) {
     return attention(in[0], in[1], in[2],
                      {kernels::make_borders(p.list("q_lengths")), kernels::make_borders(p.list("k_lengths")),
-                      p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.f("scale"),
+                      p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.number("scale"),
                       p.flag("bf16") ? DType::bf16 : DType::f32},
                      in.size() > 3 ? AttentionBias{in[3], in[4]} : AttentionBias{});
 }

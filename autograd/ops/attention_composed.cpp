@@ -40,13 +40,13 @@ Tensor rows_of(const Tensor& x, int64_t begin, int64_t n) {
     return gather_rows(x, Tensor::from(index, {n}));
 }
 
-/// A constant [rows, columns] whose elements f gives.
-Tensor constant(int64_t rows, int64_t columns, Device device, const std::function<float(int64_t, int64_t)>& f) {
+/// A constant [rows, columns] whose elements f gives, in the dtype and on the device of `like`.
+Tensor constant(int64_t rows, int64_t columns, const Tensor& like, const std::function<float(int64_t, int64_t)>& f) {
     Tensor t = Tensor::empty({rows, columns});
     float* p = t.mutable_data<float>();
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; ++j) *p++ = f(i, j);
-    return t.to(device);
+    return (like.dtype() == DType::f32 ? t : t.to(like.dtype())).to(like.device());
 }
 
 /// parts(0), parts(1) ... side by side or one below the other, in pairs, so that no element moves more than log2(n) times.
@@ -60,7 +60,7 @@ Tensor join(int64_t first, int64_t last, const std::function<Tensor(int64_t)>& p
 
 /// gate_i * by_distance[j - i] for all i and j of one head: [queries, keys].
 Tensor bias_of(const AttentionBias& bias, const Tensor& gate, const Tensor& distances, int64_t keys, int64_t head) {
-    const Tensor ones = Tensor::full({1, keys}, 1.0).to(gate.device());
+    const Tensor ones = Tensor::full({1, keys}, 1.0, gate.dtype()).to(gate.device());
     const Tensor by_distance = gather_rows(slice_columns(bias.by_distance, head, head + 1), distances);
     return mul(matmul(slice_columns(gate, head, head + 1), ones), reshape(by_distance, {gate.dim(0), keys}));
 }
@@ -69,14 +69,13 @@ Tensor bias_of(const AttentionBias& bias, const Tensor& gate, const Tensor& dist
 Tensor attend(const Sizes& z, int64_t s, const Tensor& q, const Tensor& k, const Tensor& v,
               const AttentionLayout& layout, const AttentionBias& bias) {
     const int64_t queries = z.queries(s), keys = z.keys(s);
-    const Device device = q.device();
-    if (keys == 0) return Tensor::zeros({queries, z.heads * z.dh}, DType::f32, device);
+    if (keys == 0) return Tensor::zeros({queries, z.heads * z.dh}, q.dtype(), q.device());
     const auto visible = [&](int64_t i, int64_t j) { return j < z.visible(s, i); };
     Tensor hide, seen, gate, distances;
     if (z.causal) {
         // Not -inf: a row that sees no key would become NaN. Its result is made zero by `seen`.
-        hide = constant(queries, keys, device, [&](int64_t i, int64_t j) { return visible(i, j) ? 0.0f : -1e30f; });
-        seen = constant(queries, keys, device, [&](int64_t i, int64_t j) { return visible(i, j) ? 1.0f : 0.0f; });
+        hide = constant(queries, keys, q, [&](int64_t i, int64_t j) { return visible(i, j) ? 0.0f : -1e30f; });
+        seen = constant(queries, keys, q, [&](int64_t i, int64_t j) { return visible(i, j) ? 1.0f : 0.0f; });
     }
     if (bias.defined()) {
         gate = rows_of(bias.gate, z.q_begin(s), queries);
@@ -105,7 +104,7 @@ Tensor attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, con
                           const AttentionBias& bias) {
     const Sizes z = kernels::detail::attention_sizes("attention_composed", q, k, v, layout);
     kernels::detail::check_attention_bias("attention_composed", bias, q, layout);
-    if (q.dim(0) == 0) return Tensor::zeros({0, z.heads * z.dh}, DType::f32, q.device());
+    if (q.dim(0) == 0) return Tensor::zeros({0, z.heads * z.dh}, q.dtype(), q.device());
     const Tensor rows_q = as_rows(q), rows_k = as_rows(k), rows_v = as_rows(v);
     const auto sequence = [&](int64_t s) {
         return attend(z, s, rows_of(rows_q, z.q_begin(s), z.queries(s)), rows_of(rows_k, z.k_begin(s), z.keys(s)),

@@ -6,7 +6,7 @@
 
 namespace wavllm {
 
-Tensor clamp(const Tensor& x, float low, float high) {
+Tensor clamp(const Tensor& x, double low, double high) {
     return record("clamp", kernels::clamp(x, low, high), {&x}, [&] {
         return
             [x = Saved(x), low, high](Backward& b) { b.add(0, kernels::clamp_backward(b.dy(), x.get(), low, high)); };
@@ -14,7 +14,7 @@ Tensor clamp(const Tensor& x, float low, float high) {
 }
 
 DERIVATIVE(clamp) {
-    return clamp(in[0], p.f("low"), p.f("high"));
+    return clamp(in[0], p.number("low"), p.number("high"));
 }
 
 }  // namespace wavllm

@@ -4,6 +4,6 @@
 namespace wavllm {
 
 /// Differentiable kernels::clamp (kernels/clamp/clamp.h); saves x.
-Tensor clamp(const Tensor& x, float low, float high);
+Tensor clamp(const Tensor& x, double low, double high);
 
 }  // namespace wavllm

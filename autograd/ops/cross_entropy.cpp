@@ -16,17 +16,20 @@ namespace {
 /// Sum over the rows in order, in double. It stays on the CPU, wherever the losses are: it is a number to log.
 Tensor total(const Tensor& losses, double normalizer) {
     const Tensor on_cpu = losses.to(Device::cpu);
-    const float* p = on_cpu.data<float>();
     double sum = 0;
-    for (int64_t i = 0; i < losses.numel(); ++i) sum += p[i];
-    return Tensor::full({1}, sum / normalizer);
+    if (losses.dtype() == DType::f64)
+        for (int64_t i = 0; i < losses.numel(); ++i) sum += on_cpu.data<double>()[i];
+    else
+        for (int64_t i = 0; i < losses.numel(); ++i) sum += on_cpu.data<float>()[i];
+    return Tensor::full({1}, sum / normalizer, losses.dtype());
 }
 
 CrossEntropy from_logits(const Tensor& logits, const Tensor& targets, double normalizer) {
     const Tensor losses = kernels::cross_entropy_logits(logits, targets);
     const Tensor loss = record("cross_entropy_logits", total(losses, normalizer), {&logits}, [&] {
         return [z = Saved(logits), t = Saved(targets), normalizer](Backward& b) {
-            const Tensor dl = Tensor::full({t.get().numel()}, b.dy().item() / normalizer, DType::f32, z.get().device());
+            const Tensor dl =
+                Tensor::full({t.get().numel()}, b.dy().item() / normalizer, z.get().dtype(), z.get().device());
             b.add(0, kernels::cross_entropy_logits_backward(z.get(), t.get(), dl));
         };
     });
@@ -38,11 +41,11 @@ CrossEntropy from_logits(const Tensor& logits, const Tensor& targets, double nor
 CrossEntropy cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, double normalizer) {
     if (!fused("cross_entropy")) return from_logits(linear(x, head), targets, normalizer);
     const bool want_dx = grad_enabled() && requires_grad(x);
-    const auto result = kernels::cross_entropy(x, head, targets, static_cast<float>(1 / normalizer), want_dx);
+    const auto result = kernels::cross_entropy(x, head, targets, 1 / normalizer, want_dx);
     const Tensor loss = record("cross_entropy", total(result.losses, normalizer), {&x}, [&] {
         return [dx = Saved(result.dx)](Backward& b) {
-            const auto dy = static_cast<float>(b.dy().item());
-            b.add(0, dy == 1.0f ? dx.get() : kernels::scale(dx.get(), dy));
+            const double dy = b.dy().item();
+            b.add(0, dy == 1 ? dx.get() : kernels::scale(dx.get(), dy));
         };
     });
     return {loss, result.losses};

@@ -7,7 +7,8 @@
 
 namespace wavllm {
 
-Tensor group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& b, int64_t groups, float eps) {
+Tensor group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& b, int64_t groups,
+                  double eps) {
     const kernels::GroupNorm forward = kernels::group_norm(x, borders, w, b, groups, eps);
     return record("group_norm", forward.y, {&x, &w, &b}, [&] {
         return [x = Saved(x), w = Saved(w), borders = Saved(borders), moments = Saved(forward.moments),
@@ -22,7 +23,7 @@ Tensor group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, const
 }
 
 DERIVATIVE(group_norm) {
-    return group_norm(in[0], kernels::make_borders(p.list("lengths")), in[1], in[2], p.i("groups"), p.f("eps"));
+    return group_norm(in[0], kernels::make_borders(p.list("lengths")), in[1], in[2], p.i("groups"), p.number("eps"));
 }
 
 }  // namespace wavllm

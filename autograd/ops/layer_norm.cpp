@@ -6,7 +6,7 @@
 
 namespace wavllm {
 
-Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) {
+Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
     return record("layer_norm", kernels::layer_norm(x, w, b, eps), {&x, &w, &b}, [&] {
         const bool needs_x = requires_grad(x) || requires_grad(w);
         return [x = Saved::when(needs_x, x), w = Saved::when(requires_grad(x), w), eps](Backward& back) {
@@ -18,7 +18,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) 
 }
 
 DERIVATIVE(layer_norm) {
-    return layer_norm(in[0], in[1], in[2], p.f("eps"));
+    return layer_norm(in[0], in[1], in[2], p.number("eps"));
 }
 
 }  // namespace wavllm

@@ -51,7 +51,7 @@ DERIVATIVE(lora_linear) {
     for (int64_t i = 0; i < keys.numel(); ++i) keys.mutable_data<int64_t>()[i] = 1000 + 3 * i;
     const DropoutKey drop{p.f("dropout"), 7, 21, 3, keys};
     const LoraScale s =
-        in.size() < 5 ? LoraScale{p.f("scale")} : LoraScale{1.0f, in[4], kernels::make_borders(p.list("lengths"))};
+        in.size() < 5 ? LoraScale{p.number("scale")} : LoraScale{1, in[4], kernels::make_borders(p.list("lengths"))};
     return lora_linear(in[0], packed_once(in[1].detach(), packed_dtype(p)), in[2], in[3], s, &drop);
 }
 

@@ -6,7 +6,7 @@
 
 namespace wavllm {
 
-Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
+Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) {
     return record("rms_norm", kernels::rms_norm(x, w, eps), {&x, &w}, [&] {
         return [x = Saved(x), w = Saved(w), eps](Backward& b) {
             if (b.wants(0)) b.add(0, kernels::rms_norm_backward_x(b.dy(), x.get(), w.get(), eps));
@@ -16,7 +16,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
 }
 
 DERIVATIVE(rms_norm) {
-    return rms_norm(in[0], in[1], p.f("eps"));
+    return rms_norm(in[0], in[1], p.number("eps"));
 }
 
 }  // namespace wavllm

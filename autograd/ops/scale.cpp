@@ -6,13 +6,13 @@
 
 namespace wavllm {
 
-Tensor scale(const Tensor& x, float s) {
+Tensor scale(const Tensor& x, double s) {
     return record("scale", kernels::scale(x, s), {&x},
                   [s] { return [s](Backward& b) { b.add(0, kernels::scale(b.dy(), s)); }; });
 }
 
 DERIVATIVE(scale) {
-    return scale(in[0], p.f("s"));
+    return scale(in[0], p.number("s"));
 }
 
 }  // namespace wavllm

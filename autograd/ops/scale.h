@@ -4,6 +4,6 @@
 namespace wavllm {
 
 /// Differentiable kernels::scale (kernels/scale/scale.h). Saves nothing.
-Tensor scale(const Tensor& x, float s);
+Tensor scale(const Tensor& x, double s);
 
 }  // namespace wavllm

@@ -1,6 +1,7 @@
 #include "kernels/adam/adam.h"
 
 #include "kernels/adam/adam_body.h"
+#include "kernels/adam/adam_f64.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 
@@ -10,7 +11,6 @@ namespace {
 
 /// Everything that does not depend on the element is computed in double and rounded once.
 AdamFactors factors_of(const AdamConfig& config, float lr, int64_t step, float grad_scale) {
-    if (step < 1) throw Error("adam_step: step must be at least 1, but is {}", step);
     const auto t = static_cast<double>(step);
     return {.rate = static_cast<float>(lr / (1 - std::pow(config.beta1, t))),
             .inverse_root = static_cast<float>(1 / std::sqrt(1 - std::pow(config.beta2, t))),
@@ -22,7 +22,7 @@ AdamFactors factors_of(const AdamConfig& config, float lr, int64_t step, float g
             .grad_scale = grad_scale};
 }
 
-AdamSlice slice_of(const AdamParameter& p, const AdamConfig& config, float grad_scale, Device device) {
+AdamSlice slice_of(const AdamParameter& p, const AdamConfig& config, double grad_scale, Device device) {
     expect("adam_step", "param", *p.param, DType::f32, device);
     expect("adam_step", "grad", *p.grad, p.param->shape(), DType::f32, device);
     expect("adam_step", "m", *p.m, p.param->shape(), DType::f32, device);
@@ -34,7 +34,7 @@ AdamSlice slice_of(const AdamParameter& p, const AdamConfig& config, float grad_
             p.m->mutable_device_data<float>(),
             p.v->mutable_device_data<float>(),
             p.param->numel(),
-            factors_of(with_decay, p.lr, p.step, grad_scale)};
+            factors_of(with_decay, static_cast<float>(p.lr), p.step, static_cast<float>(grad_scale))};
 }
 
 void step_on_cpu(const AdamSlice& s) {
@@ -52,7 +52,13 @@ void step_on_cpu(const AdamSlice& s) {
 
 }  // namespace
 
-void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, float grad_scale) {
+void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, double grad_scale) {
+    for (const AdamParameter& p : parameters)
+        if (p.step < 1) throw Error("adam_step: step must be at least 1, but is {}", p.step);
+    if (!parameters.empty() && f64::runs(*parameters[0].param)) {
+        for (const AdamParameter& p : parameters) f64::adam_step(p, config, grad_scale);
+        return;
+    }
     constexpr size_t kMost = 64;  // slices on the stack: no heap in a step
     AdamSlice slices[kMost];
     for (size_t begin = 0; begin < parameters.size(); begin += kMost) {
@@ -66,8 +72,8 @@ void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& con
     }
 }
 
-void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, float lr,
-               int64_t step, float grad_scale) {
+void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, double lr,
+               int64_t step, double grad_scale) {
     const AdamParameter one{&param, &grad, &m, &v, lr, step, config.weight_decay};
     adam_steps({&one, 1}, config, grad_scale);
 }

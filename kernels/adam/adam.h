@@ -17,22 +17,23 @@ namespace kernels {
 ///     g = grad * grad_scale;  param *= 1 - lr * weight_decay
 ///     m += (1 - beta1) (g - m);  v = beta2 v + (1 - beta2) g^2
 ///     param -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
-/// param, grad, m, v: f32 of one shape; step counts from 1 (Error otherwise). grad_scale is what clipping leaves of the
-/// gradient. Element by element: same bits for any thread count.
-void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, float lr,
-               int64_t step, float grad_scale);
+/// param, grad, m, v: f32 of one shape, or f64 (lr and grad_scale are rounded to f32 unless they are); step counts from 1
+/// (Error otherwise). grad_scale is what clipping leaves of the gradient. Element by element: same bits for any thread
+/// count.
+void adam_step(Tensor& param, const Tensor& grad, Tensor& m, Tensor& v, const AdamConfig& config, double lr,
+               int64_t step, double grad_scale);
 
 struct AdamParameter {
     Tensor* param;
     const Tensor* grad;
     Tensor *m, *v;
-    float lr;
+    double lr;
     int64_t step;
     double weight_decay;
 };
 /// adam_step for each parameter, all on one device, in the order given; weight_decay and lr are each one's own and not
 /// that of `config`. On a device a launch works on dozens of them.
-void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, float grad_scale);
+void adam_steps(std::span<const AdamParameter> parameters, const AdamConfig& config, double grad_scale);
 
 }  // namespace kernels
 

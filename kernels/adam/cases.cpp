@@ -9,21 +9,8 @@ OP_CASES(adam) {
     op.forward = [](Inputs in, const Params& p) {
         Tensor param = in[0].clone(), m = in[2].clone(), v = in[3].clone();
         const AdamConfig config{p.number("beta1"), p.number("beta2"), p.number("eps"), p.number("weight_decay")};
-        kernels::adam_step(param, in[1], m, v, config, p.f("lr"), p.i("step"), p.f("grad_scale"));
+        kernels::adam_step(param, in[1], m, v, config, p.number("lr"), p.i("step"), p.number("grad_scale"));
         return param;
-    };
-    // The biased moments divided by their corrections, as the paper writes it.
-    op.reference = [](Inputs64 in, const Params& p) {
-        Array64 y = in[0];
-        const double beta1 = p.number("beta1"), beta2 = p.number("beta2"), lr = p.number("lr"), t = p.number("step");
-        for (int64_t i = 0; i < y.shape.numel(); ++i) {
-            const double g = in[1][i] * p.number("grad_scale");
-            const double m = beta1 * in[2][i] + (1 - beta1) * g, v = beta2 * in[3][i] + (1 - beta2) * g * g;
-            const double m_hat = m / (1 - std::pow(beta1, t)), v_hat = v / (1 - std::pow(beta2, t));
-            y[i] -= lr * p.number("weight_decay") * y[i];
-            y[i] -= lr * m_hat / (std::sqrt(v_hat) + p.number("eps"));
-        }
-        return y;
     };
 
     const auto one = [&](const char* name, const Shape& shape, double step, double weight_decay, double grad_scale,

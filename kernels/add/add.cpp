@@ -1,6 +1,7 @@
 #include "kernels/add/add.h"
 
 #include "kernels/add/add_body.h"
+#include "kernels/add/add_f64.h"
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "tensor/thread_pool.h"
@@ -25,6 +26,7 @@ void add_into(Tensor& y, const Tensor& a, const Tensor& b) {
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) {
+    if (f64::runs(a)) return f64::add(a, b);
     expect("add", "a", a, DType::f32, a.device());
     Tensor y = Tensor::empty(a.shape(), DType::f32, a.device());
     add_into(y, a, b);
@@ -32,6 +34,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 void add_(Tensor& a, const Tensor& b) {
+    if (f64::runs(a)) return f64::add_(a, b);
     add_into(a, a, b);
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/add_bias/add_bias.h"
 
 #include "kernels/add_bias/add_bias_body.h"
+#include "kernels/add_bias/add_bias_f64.h"
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "tensor/thread_pool.h"
@@ -8,6 +9,7 @@
 namespace wavllm::kernels {
 
 Tensor add_bias(const Tensor& x, const Tensor& bias) {
+    if (f64::runs(x)) return f64::add_bias(x, bias);
     const Device device = x.device();
     expect("add_bias", "x", x, DType::f32, device);
     const int64_t n = x.shape().last();

@@ -6,12 +6,6 @@ namespace wavllm {
 OP_CASES(add_bias) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::add_bias(in[0], in[1]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        Array64 y = in[0];
-        const auto n = static_cast<int64_t>(in[1].v.size());
-        for (size_t i = 0; i < y.v.size(); ++i) y.v[i] += in[1].v[i % static_cast<size_t>(n)];
-        return y;
-    };
     const auto one = [&](const char* name, int64_t rows, int64_t n, bool bench = false) {
         const auto elements = static_cast<double>(rows * n);
         op.add({.name = name,

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/attention_f64.h"
 #include "kernels/attention/distance_bias.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/attention/tile.h"
@@ -16,11 +17,11 @@ using namespace attention_tile;
 
 namespace {
 
-void expect_heads(std::string_view op, std::string_view argument, const Tensor& t, Device device) {
+void expect_heads(std::string_view op, std::string_view argument, const Tensor& t, DType dtype, Device device) {
     if (!t.defined() || t.rank() != 3)
         throw ShapeError("{}: {} must be [rows, heads, head dimension], but is {}", op, argument,
                          t.defined() ? t.describe() : "an undefined tensor");
-    if (t.dtype() != DType::f32) throw DTypeError("{}: {} must be f32, but is {}", op, argument, t.describe());
+    if (t.dtype() != dtype) throw DTypeError("{}: {} must be {}, but is {}", op, argument, name(dtype), t.describe());
     if (t.device() != device)
         throw Error("{}: {} is {}, but must be on {} as q; see Tensor::to", op, argument, t.describe(), name(device));
     if (t.dim(2) > 1 && t.stride(2) != 1)
@@ -31,9 +32,9 @@ void expect_heads(std::string_view op, std::string_view argument, const Tensor& 
 
 detail::AttentionSizes detail::attention_sizes(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v,
                                                const AttentionLayout& layout) {
-    expect_heads(op, "q", q, q.device());
-    expect_heads(op, "k", k, q.device());
-    expect_heads(op, "v", v, q.device());
+    const DType dtype = f64::runs(q) ? DType::f64 : DType::f32;
+    for (const auto& [argument, t] : {std::pair{"q", &q}, {"k", &k}, {"v", &v}})
+        expect_heads(op, argument, *t, dtype, q.device());
     if (!(k.shape() == v.shape()) || k.dim(2) != q.dim(2) || k.dim(1) < 1 || q.dim(1) % k.dim(1) != 0)
         throw ShapeError(
             "{}: q is {}, k {}, v {}; k and v must have one shape, the head dimension of q, and a number "
@@ -57,12 +58,12 @@ detail::AttentionSizes detail::attention_sizes(std::string_view op, const Tensor
 void detail::check_attention_bias(std::string_view op, const AttentionBias& bias, const Tensor& q,
                                   const AttentionLayout& layout) {
     if (!bias.defined()) return;
-    expect(op, "gate", bias.gate, {q.dim(0), q.dim(1)}, DType::f32, q.device());
-    expect(op, "by_distance", bias.by_distance, DType::f32, q.device());
+    expect(op, "gate", bias.gate, {q.dim(0), q.dim(1)}, q.dtype(), q.device());
+    expect(op, "by_distance", bias.by_distance, q.dtype(), q.device());
     if (bias.by_distance.rank() != 2 || bias.by_distance.dim(0) % 2 == 0 || bias.by_distance.dim(1) != q.dim(1))
         throw ShapeError("{}: by_distance must be [2 R + 1, {}] for q {}, but is {}", op, q.dim(1), q.describe(),
                          bias.by_distance.describe());
-    if (layout.products != DType::f32)
+    if (layout.products != DType::f32 && !f64::runs(q))
         throw DTypeError("{}: with a bias products are in f32, but {} was asked for", op, name(layout.products));
 }
 
@@ -190,9 +191,10 @@ void attend(QueryTile& tile, const Packed& packed, int64_t sequence, int64_t hea
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
                            const AttentionBias& bias) {
     const detail::AttentionSizes z = detail::attention_sizes("attention", q, k, v, layout);
+    detail::check_attention_bias("attention", bias, q, layout);
+    if (f64::runs(q)) return f64::attention(q, k, v, layout, bias);  // where nothing is rounded to layout.products
     if (layout.products != DType::f32 && layout.products != DType::bf16)
         throw DTypeError("attention: products can be in f32 or bf16, but not in {}", name(layout.products));
-    detail::check_attention_bias("attention", bias, q, layout);
     if (q.device() != Device::cpu) return detail::attention_on_device(q, k, v, layout, bias, z);
     if (layout.products == DType::bf16) return attention_bf16(q, k, v, layout, z);
     AttentionForward result{Tensor::empty({q.dim(0), z.heads * z.dh}), Tensor::empty({q.dim(0), z.heads})};
@@ -212,7 +214,8 @@ AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, co
                           row = z.q_begin(sequence) + first;
             if (rows <= 0) continue;
             const int64_t padded_rows = round_up(rows, kRows);
-            pack_rows(head_rows(q, row, head), rows, padded_rows, z.dh, z.padded, layout.scale * kLog2E, tile.q);
+            pack_rows(head_rows(q, row, head), rows, padded_rows, z.dh, z.padded,
+                      static_cast<float>(layout.scale) * kLog2E, tile.q);
             std::fill(tile.y, tile.y + padded_rows * z.padded, 0.0f);
             std::fill(tile.total, tile.total + padded_rows * kLanes, 0.0f);
             std::fill(tile.maximum, tile.maximum + padded_rows, kLowest);

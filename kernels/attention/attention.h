@@ -16,7 +16,7 @@ enum class AttentionMask : uint8_t {
 struct AttentionLayout {
     Tensor q_borders, k_borders;
     AttentionMask mask = AttentionMask::full;
-    float scale = 1;
+    double scale = 1;  ///< rounded to f32 unless q, k and v are f64
     /// f32, or bf16: the factors of all products, backward too, are rounded to it, everything else stays f32.
     DType products = DType::f32;
 };
@@ -50,8 +50,8 @@ struct AttentionForward {
 /// fused projection), Dh must be contiguous. A row that sees no key gives zeros.
 /// q, k, v and the result are on one device, borders on the CPU.
 /// A row's bits depend on its own query and on the keys and values that it sees, on nothing else.
-/// Throws ShapeError for shapes or borders that do not fit, DTypeError for anything but f32, and for products in bf16
-/// with a bias.
+/// Throws ShapeError for shapes or borders that do not fit, DTypeError for anything but f32, or f64 for all of them
+/// (attention_f64.h), and for products in bf16 with a bias.
 AttentionForward attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionLayout& layout,
                            const AttentionBias& bias = {});
 

@@ -175,7 +175,8 @@ AttentionForward attention_bf16(const Tensor& q, const Tensor& k, const Tensor& 
             alignas(64) float scaled[kMaxHead];
             const HeadRows from = head_rows(q, row, head);
             for (int64_t i = 0; i < rows; ++i) {
-                pack_rows({from.p + i * from.row, 0}, 1, 1, z.dh, z.padded, layout.scale * kLog2E, scaled);
+                pack_rows({from.p + i * from.row, 0}, 1, 1, z.dh, z.padded, static_cast<float>(layout.scale) * kLog2E,
+                          scaled);
                 pack_bf16_row(scaled, z.dh, tile.q + i * q_stride);
             }
             std::fill(tile.y, tile.y + rows * y_stride, 0.0f);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/attention/attention_bf16.h"
+#include "kernels/attention/attention_f64.h"
 #include "kernels/attention/distance_bias.h"
 #include "kernels/attention/on_device.h"
 #include "kernels/common/check.h"
@@ -197,6 +198,7 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                                       const AttentionWants& wants, const AttentionBias& bias) {
     const detail::AttentionSizes z = detail::attention_sizes("attention backward", q, k, v, layout);
     detail::check_attention_bias("attention backward", bias, q, layout);
+    if (f64::runs(q)) return f64::attention_backward(dy, q, k, v, layout, wants, bias);
     const Device device = q.device();
     const bool want_dq = wants.dq, want_dkv = wants.dkv;
     if (!bias.defined() && (wants.dgate || wants.dby_distance))
@@ -234,7 +236,7 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 const int64_t group_head = z.kv_head(head), q_at = q0 * width + head * z.dh,
                               k_at = k0 * width + head * z.dh;
                 attention_backward_bf16({.sequence = sequence,
-                                         .scale = layout.scale,
+                                         .scale = static_cast<float>(layout.scale),
                                          .q = head_rows(q, q0, head),
                                          .k = head_rows(k, k0, group_head),
                                          .v = head_rows(v, k0, group_head),
@@ -248,7 +250,8 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 continue;
             }
             Scratch s(padded_rows, padded);
-            pack_rows(head_rows(q, q0, head), queries, padded_rows, z.dh, padded, layout.scale * kLog2E, s.q);
+            pack_rows(head_rows(q, q0, head), queries, padded_rows, z.dh, padded,
+                      static_cast<float>(layout.scale) * kLog2E, s.q);
             const HeadRows dy_rows{pdy + q0 * width + head * z.dh, width}, y_rows{py + q0 * width + head * z.dh, width};
             pack_rows(dy_rows, queries, padded_rows, z.dh, padded, 1.0f, s.dy);
             std::fill(s.dq, s.dq + padded_rows * padded, 0.0f);
@@ -278,7 +281,9 @@ AttentionGradients attention_backward(const Tensor& dy, const Tensor& q, const T
                 unpack(s.dk, rows, z.dh, padded, kLn2, pdk + (k0 + j) * width + head * z.dh, width);
                 unpack(s.dv, rows, z.dh, padded, 1.0f, pdv + (k0 + j) * width + head * z.dh, width);
             }
-            if (want_dq) unpack(s.dq, queries, z.dh, padded, layout.scale, pdq + q0 * width + head * z.dh, width);
+            if (want_dq)
+                unpack(s.dq, queries, z.dh, padded, static_cast<float>(layout.scale), pdq + q0 * width + head * z.dh,
+                       width);
             for (int64_t i = 0; pdgate && i < queries; ++i)  // the bias was in units of log 2
                 pdgate[(q0 + i) * z.heads + head] = kLn2 * sum(load(own->dgate + i * kLanes));
             if (pfolded) own->fold(distances / 2, pfolded + item * distances);

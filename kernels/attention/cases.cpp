@@ -12,7 +12,7 @@ namespace {
 
 AttentionLayout layout_of(const Params& p) {
     return {kernels::make_borders(p.list("q_lengths")), kernels::make_borders(p.list("k_lengths")),
-            p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.f("scale"),
+            p.flag("causal") ? AttentionMask::causal : AttentionMask::full, p.number("scale"),
             p.flag("bf16") ? DType::bf16 : DType::f32};
 }
 

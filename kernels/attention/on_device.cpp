@@ -29,7 +29,7 @@ DeviceAttention describe_attention(const Tensor& q, const Tensor& k, const Tenso
                       .longest_k = 0,
                       .dh = static_cast<int>(z.dh),
                       .causal = z.causal,
-                      .scale = layout.scale};
+                      .scale = static_cast<float>(layout.scale)};
     for (int64_t s = 0; s < z.sequences(); ++s) {
         a.longest_q = std::max(a.longest_q, z.queries(s));
         a.longest_k = std::max(a.longest_k, z.keys(s));

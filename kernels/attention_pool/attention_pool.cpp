@@ -1,6 +1,7 @@
 #include "kernels/attention_pool/attention_pool.h"
 
 #include "kernels/attention_pool/attention_pool_body.h"
+#include "kernels/attention_pool/attention_pool_f64.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 
@@ -30,6 +31,7 @@ float dot(const float* a, const float* b, int64_t n) {
 }  // namespace
 
 AttentionPool attention_pool(const Tensor& x, const Tensor& scores, const Tensor& borders) {
+    if (f64::runs(x)) return f64::attention_pool(x, scores, borders);
     const Device device = x.device();
     expect("attention_pool", "x", x, DType::f32, device);
     expect("attention_pool", "scores", scores, DType::f32, device);
@@ -63,6 +65,7 @@ AttentionPool attention_pool(const Tensor& x, const Tensor& scores, const Tensor
 }
 
 Tensor attention_pool_backward_x(const Tensor& dy, const Tensor& weights, const Tensor& borders) {
+    if (f64::runs(dy)) return f64::attention_pool_backward_x(dy, weights, borders);
     const Device device = dy.device();
     expect("attention_pool backward", "dy", dy, DType::f32, device);
     expect("attention_pool backward", "weights", weights, DType::f32, device);
@@ -91,6 +94,7 @@ Tensor attention_pool_backward_x(const Tensor& dy, const Tensor& weights, const 
 }
 
 Tensor attention_pool_backward_scores(const Tensor& dy, const Tensor& x, const Tensor& weights, const Tensor& borders) {
+    if (f64::runs(x)) return f64::attention_pool_backward_scores(dy, x, weights, borders);
     const Device device = x.device();
     expect("attention_pool backward", "x", x, DType::f32, device);
     const int64_t rows = x.dim(0), channels = x.dim(1);

@@ -8,23 +8,6 @@ OP_CASES(attention_pool) {
     op.forward = [](Inputs in, const Params& p) {
         return kernels::attention_pool(in[0], in[1], kernels::make_borders(p.list("lengths"))).y;
     };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &x = in[0], &scores = in[1];
-        const int64_t channels = x.shape[1];
-        Array64 y(Shape{static_cast<int64_t>(p.list("lengths").size()), channels});
-        int64_t begin = 0, s = 0;
-        for (const int64_t length : p.list("lengths")) {
-            double largest = -INFINITY, total = 0;
-            for (int64_t t = begin; t < begin + length; ++t) largest = std::max(largest, scores[t]);
-            for (int64_t t = begin; t < begin + length; ++t) total += std::exp(scores[t] - largest);
-            for (int64_t t = begin; t < begin + length; ++t)
-                for (int64_t c = 0; c < channels; ++c)
-                    y[s * channels + c] += std::exp(scores[t] - largest) / total * x[t * channels + c];
-            begin += length;
-            ++s;
-        }
-        return y;
-    };
     const auto one = [&](const char* name, std::vector<int64_t> lengths, int64_t channels, double size = 1,
                          bool column = true, bool bench = false) {
         int64_t rows = 0;

@@ -1,6 +1,7 @@
 #include "kernels/beam_step/beam_step.h"
 
 #include "kernels/beam_step/beam_step_body.h"
+#include "kernels/beam_step/beam_step_f64.h"
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "kernels/sample/weights_row.h"
@@ -10,12 +11,13 @@ namespace wavllm::kernels {
 
 BeamStep beam_step(const Tensor& logits, const Tensor& scores, const Tensor& borders, int64_t k) {
     const Device device = logits.device();
-    expect("beam_step", "logits", logits, DType::f32, device);
+    const DType dtype = f64::runs(logits) ? DType::f64 : DType::f32;
+    expect("beam_step", "logits", logits, dtype, device);
     if (logits.rank() != 2 || logits.dim(1) < 1 || logits.dim(1) > kMaxLogits)
         throw ShapeError("beam_step: logits must be [N, V] with V from 1 to {}, but are {}", kMaxLogits,
                          logits.describe());
     const int64_t rows = logits.dim(0), n = logits.dim(1);
-    expect("beam_step", "scores", scores, {rows}, DType::f32, device);
+    expect("beam_step", "scores", scores, {rows}, dtype, device);
     const auto b = borders_of("beam_step", borders, rows);
     const auto requests = static_cast<int64_t>(b.size()) - 1;
     if (k < 1) throw ShapeError("beam_step: k must be 1 or more, but is {}", k);
@@ -23,6 +25,7 @@ BeamStep beam_step(const Tensor& logits, const Tensor& scores, const Tensor& bor
         if ((b[r + 1] - b[r]) * n < k)
             throw ShapeError("beam_step: request {} has {} beams with {} tokens each, fewer than k = {} continuations",
                              r, b[r + 1] - b[r], n, k);
+    if (dtype == DType::f64) return f64::beam_step(logits, scores, b, k);
     BeamStep result{Tensor::empty({requests, k}, DType::i32, device), Tensor::empty({requests, k}, DType::i32, device),
                     Tensor::empty({requests, k}, DType::f32, device)};
     if (requests == 0) return result;

@@ -1,6 +1,4 @@
-#include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "kernels/beam_step/beam_step.h"
 #include "kernels/common/check.h"
@@ -15,30 +13,7 @@ OP_CASES(beam_step) {
         const kernels::BeamStep r = kernels::beam_step(in[0], in[1], kernels::make_borders(p.list("beams")), p.i("k"));
         if (p.i("part") == 2) return r.scores;
         const std::vector<double> values = (p.i("part") == 0 ? r.parents : r.tokens).values();
-        Tensor y = Tensor::empty(r.scores.shape());
-        std::copy(values.begin(), values.end(), y.mutable_data<float>());
-        return y.to(in[0].device());
-    };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const int64_t n = in[0].shape[1], k = p.i("k");
-        Array64 y(Shape{static_cast<int64_t>(p.list("beams").size()), k});
-        int64_t row = 0, at = 0;
-        for (const int64_t beams : p.list("beams")) {
-            std::vector<std::tuple<double, int64_t, int64_t>> all;
-            for (int64_t end = row + beams; row < end; ++row) {
-                double total = 0, top = -INFINITY;
-                for (int64_t v = 0; v < n; ++v) top = std::max(top, in[0][row * n + v]);
-                for (int64_t v = 0; v < n; ++v) total += std::exp(in[0][row * n + v] - top);
-                for (int64_t v = 0; v < n; ++v)
-                    all.emplace_back(-(in[1][row] + in[0][row * n + v] - top - std::log(total)), row, v);
-            }
-            std::sort(all.begin(), all.end());
-            for (int64_t i = 0; i < k; ++i) {
-                const auto& [score, parent, token] = all[static_cast<size_t>(i)];
-                y[at++] = p.i("part") == 2 ? -score : static_cast<double>(p.i("part") == 0 ? parent : token);
-            }
-        }
-        return y;
+        return Tensor::from(values, r.scores.shape()).to(r.scores.dtype()).to(in[0].device());
     };
     const auto one = [&](const std::string& name, const std::vector<int64_t>& beams, int64_t k, const Tensor& logits,
                          const Tensor& scores, bool bench = false) {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/cache_append/cache_append_body.h"
+#include "kernels/cache_append/cache_append_f64.h"
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "tensor/graph.h"
@@ -12,11 +13,12 @@ namespace wavllm::kernels {
 
 namespace {
 
-void expect_heads(const char* argument, const Tensor& t, int rank, Device device) {
+void expect_heads(const char* argument, const Tensor& t, int rank, DType dtype, Device device) {
     if (!t.defined() || t.rank() != rank || (t.dim(rank - 1) > 1 && t.stride(rank - 1) != 1))
         throw ShapeError("cache_append: {} must have {} dimensions, the last contiguous, but is {}", argument, rank,
                          t.describe());
-    if (t.dtype() != DType::f32) throw DTypeError("cache_append: {} must be f32, but is {}", argument, t.describe());
+    if (t.dtype() != dtype)
+        throw DTypeError("cache_append: {} must be {}, but is {}", argument, name(dtype), t.describe());
     if (t.device() != device)
         throw Error("cache_append: {} is {}, but must be on {} as k; see Tensor::to", argument, t.describe(),
                     name(device));
@@ -25,10 +27,11 @@ void expect_heads(const char* argument, const Tensor& t, int rank, Device device
 std::span<const int64_t> check(const Tensor& k, const Tensor& v, const Tensor& borders, const Tensor& lengths,
                                const Tensor& k_cache, const Tensor& v_cache) {
     const Device device = k.device();
-    expect_heads("k", k, 3, device);
-    expect_heads("v", v, 3, device);
-    expect_heads("k_cache", k_cache, 4, device);
-    expect_heads("v_cache", v_cache, 4, device);
+    const DType dtype = f64::runs(k) ? DType::f64 : DType::f32;
+    expect_heads("k", k, 3, dtype, device);
+    expect_heads("v", v, 3, dtype, device);
+    expect_heads("k_cache", k_cache, 4, dtype, device);
+    expect_heads("v_cache", v_cache, 4, dtype, device);
     if (!(k.shape() == v.shape()) || !(k_cache.shape() == v_cache.shape()) || k.dim(1) != k_cache.dim(2) ||
         k.dim(2) != k_cache.dim(3))
         throw ShapeError(
@@ -65,6 +68,10 @@ void cache_append(const Tensor& k, const Tensor& v, const Tensor& borders, const
     const Device device = k.device();
     const int64_t rows = k.dim(0), requests = k_cache.dim(0), heads = k.dim(1), dh = k.dim(2);
     if (k.numel() == 0) return;
+    if (f64::runs(k)) {
+        f64::cache_append(k, b, lengths, k_cache);
+        return f64::cache_append(v, b, lengths, v_cache);
+    }
     if (device != Device::cpu) {
         const Tensor begins = borders.mirror(device), held = lengths.mirror(device);
         on(cache_append_body, device)({.k = k.device_data<float>(),

@@ -1,6 +1,7 @@
 #include "kernels/clamp/clamp.h"
 
 #include "kernels/clamp/clamp_body.h"
+#include "kernels/clamp/clamp_f64.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 
@@ -8,16 +9,18 @@ namespace wavllm::kernels {
 
 namespace {
 
-void expect_limits(float low, float high) {
+void expect_limits(double low, double high) {
     if (!(low < high)) throw UsageError("clamp: the lower limit {} must be below the upper one, {}", low, high);
 }
 
 }  // namespace
 
-Tensor clamp(const Tensor& x, float low, float high) {
+Tensor clamp(const Tensor& x, double lower, double upper) {
+    expect_limits(lower, upper);
+    if (f64::runs(x)) return f64::clamp(x, lower, upper);
     const Device device = x.device();
+    const auto low = static_cast<float>(lower), high = static_cast<float>(upper);
     expect("clamp", "x", x, DType::f32, device);
-    expect_limits(low, high);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     if (device != Device::cpu) {
         on(clamp_body, device)(x.device_data<float>(), low, high, y.mutable_device_data<float>(), x.numel());
@@ -32,11 +35,13 @@ Tensor clamp(const Tensor& x, float low, float high) {
     return y;
 }
 
-Tensor clamp_backward(const Tensor& dy, const Tensor& x, float low, float high) {
+Tensor clamp_backward(const Tensor& dy, const Tensor& x, double lower, double upper) {
+    expect_limits(lower, upper);
+    if (f64::runs(x)) return f64::clamp_backward(dy, x, lower, upper);
     const Device device = x.device();
+    const auto low = static_cast<float>(lower), high = static_cast<float>(upper);
     expect("clamp backward", "x", x, DType::f32, device);
     expect("clamp backward", "dy", dy, x.shape(), DType::f32, device);
-    expect_limits(low, high);
     Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
     if (device != Device::cpu) {
         on(clamp_backward_body, device)(dy.device_data<float>(), x.device_data<float>(), low, high,

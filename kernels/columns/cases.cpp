@@ -6,13 +6,6 @@ namespace wavllm {
 OP_CASES(slice_columns) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) { return kernels::slice_columns(in[0], p.i("begin"), p.i("end")); };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const int64_t c = in[0].shape.last(), begin = p.i("begin"), d = p.i("end") - begin;
-        Array64 y(in[0].shape.with(-1, d));
-        for (int64_t r = 0; r < in[0].rows(); ++r)
-            for (int64_t i = 0; i < d; ++i) y[r * d + i] = in[0][r * c + begin + i];
-        return y;
-    };
     op.add({.name = "inner", .inputs = {random({3, 7})}, .params = {{"begin", 2}, {"end", 5}}});
     op.add({.name = "all", .inputs = {random({3, 7})}, .params = {{"begin", 0}, {"end", 7}}});
     op.add({.name = "last", .inputs = {random({2, 3, 33})}, .params = {{"begin", 32}, {"end", 33}}});
@@ -26,15 +19,6 @@ OP_CASES(slice_columns) {
 OP_CASES(concat_columns) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::concat_columns(in[0], in[1]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        const int64_t ca = in[0].shape.last(), cb = in[1].shape.last();
-        Array64 y(in[0].shape.with(-1, ca + cb));
-        for (int64_t r = 0; r < in[0].rows(); ++r) {
-            for (int64_t i = 0; i < ca; ++i) y[r * (ca + cb) + i] = in[0][r * ca + i];
-            for (int64_t i = 0; i < cb; ++i) y[r * (ca + cb) + ca + i] = in[1][r * cb + i];
-        }
-        return y;
-    };
     op.add({.name = "3 + 7", .inputs = {random({4, 3}), random({4, 7})}});
     op.add({.name = "one row", .inputs = {random({1, 40}), random({1, 1})}});
     op.add({.name = "640x(576 + 576)",

@@ -1,12 +1,14 @@
 #include "kernels/columns/columns.h"
 
 #include "kernels/columns/columns_body.h"
+#include "kernels/columns/columns_f64.h"
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 
 namespace wavllm::kernels {
 
 Tensor slice_columns(const Tensor& x, int64_t begin, int64_t end) {
+    if (f64::runs(x)) return f64::slice_columns(x, begin, end);
     const Device device = x.device();
     expect("slice_columns", "x", x, DType::f32, device);
     const int64_t c = x.shape().last(), d = end - begin;
@@ -25,6 +27,7 @@ Tensor slice_columns(const Tensor& x, int64_t begin, int64_t end) {
 }
 
 void slice_columns_backward(const Tensor& dy, int64_t begin, Tensor& dx) {
+    if (f64::runs(dx)) return f64::slice_columns_backward(dy, begin, dx);
     const Device device = dx.device();
     expect("slice_columns backward", "dx", dx, DType::f32, device);
     const int64_t c = dx.shape().last(), d = dy.shape().last();
@@ -43,6 +46,7 @@ void slice_columns_backward(const Tensor& dy, int64_t begin, Tensor& dx) {
 }
 
 Tensor concat_columns(const Tensor& a, const Tensor& b) {
+    if (f64::runs(a)) return f64::concat_columns(a, b);
     const Device device = a.device();
     expect("concat_columns", "a", a, DType::f32, device);
     const int64_t ca = a.shape().last(), cb = b.shape().last(), c = ca + cb;

@@ -13,6 +13,10 @@ bool all_finite(const Tensor& t) {
     const Tensor x = t.to_contiguous();
     // in double no square of a float and no sum of them overflows
     if (x.device() != Device::cpu) return std::isfinite(sum_of_squares(x));
+    if (x.dtype() == DType::f64) {
+        const double* d = x.data<double>();
+        return std::all_of(d, d + x.numel(), [](double v) { return std::isfinite(v); });
+    }
     const float* p = x.data<float>();
     std::atomic<bool> finite{true};
     parallel_for(x.numel(), 1 << 16, [&](int64_t begin, int64_t end) {

@@ -46,6 +46,17 @@ namespace {
 constexpr int64_t kLargestTest = 1 << 19;  // elements; larger inputs are drawn for benchmarks only
 bool for_benchmarks = false;
 
+/// Real numbers as f64, whole numbers in their own dtype, absent inputs absent.
+std::vector<Tensor> in_f64(Inputs64 in) {
+    std::vector<Tensor> result;
+    for (const Array64& a : in) {
+        const bool absent = a.v.empty() && a.shape.numel() != 0;
+        Tensor t = absent ? Tensor() : Tensor::from(a.v, a.shape);
+        result.push_back(absent || info(a.dtype).floating ? t : t.to(a.dtype));
+    }
+    return result;
+}
+
 Op make_op(const std::string& name, void (*fill)(Op&), bool benchmarks) {
     PurposeScope scope(Purpose::data);
     for_benchmarks = benchmarks;
@@ -53,6 +64,8 @@ Op make_op(const std::string& name, void (*fill)(Op&), bool benchmarks) {
     Op op;
     op.name = name;
     fill(op);
+    if (!op.reference)
+        op.reference = [forward = op.forward](Inputs64 in, const Params& p) { return Array64(forward(in_f64(in), p)); };
     if (benchmarks) return op;
     std::erase_if(op.cases, [](const OpCase& c) { return c.bench; });
     for (const OpCase& c : op.cases)

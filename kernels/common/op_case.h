@@ -4,7 +4,6 @@
 //
 //     OP_CASES(square) {
 //         op.forward = [](Inputs in, const Params&) { return kernels::square(in[0]); };
-//         op.reference = [](Inputs64 in, const Params&) { ... };
 //         op.add({.name = "3x7", .inputs = {random({3, 7})}});
 //         op.add({.name = "640x576", .inputs = {random({640, 576})}, .bytes = 2.0 * 640 * 576 * 4, .bench = true});
 //     }
@@ -23,10 +22,11 @@ namespace wavllm {
 struct Array64 {
     Shape shape;
     std::vector<double> v;
+    DType dtype = DType::f64;  ///< of the tensor it was
 
     Array64() = default;
     explicit Array64(const Shape& s) : shape(s), v(static_cast<size_t>(s.numel())) {}
-    explicit Array64(const Tensor& t) : shape(t.shape()), v(t.values()) {}
+    explicit Array64(const Tensor& t) : shape(t.shape()), v(t.values()), dtype(t.dtype()) {}
     double& operator[](int64_t i) {
         return v[static_cast<size_t>(i)];
     }
@@ -83,6 +83,7 @@ struct OpCase {
 struct Op {
     std::string name;
     std::function<Tensor(Inputs, const Params&)> forward;
+    /// By default `forward` in f64, for ops that have that (kernels/common/f64.h): the formula stands in one place.
     std::function<Array64(Inputs64, const Params&)> reference;
     bool has_gradient = true;  ///< false: no derivative is expected (sampling, adam, log_mel)
     bool same_bits = false;    ///< devices with CUDA bodies give the CPU's bits, backward too (but for cases in bf16)

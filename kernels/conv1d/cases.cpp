@@ -14,32 +14,6 @@ OP_CASES(conv1d) {
         return p.flag("packed") ? kernels::conv1d(in[0], borders, PackedConv::pack(in[1], dtype, g.groups), in[2], g)
                                 : kernels::conv1d(in[0], borders, in[1], in[2], g);
     };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &x = in[0], &w = in[1], &bias = in[2];
-        const int64_t stride = p.i("stride"), padding = p.i("padding"), n = w.shape[0], channels = w.shape[1],
-                      taps = w.shape[2], groups = x.shape[1] / channels;
-        std::vector<double> y;
-        int64_t begin = 0;
-        for (int64_t length : p.list("lengths")) {
-            const int64_t drop = p.flag("drop_last") ? stride : 0;
-            for (int64_t t = 0; t * stride + taps + drop <= length + 2 * padding; ++t)
-                for (int64_t o = 0; o < n; ++o) {
-                    double sum = bias[o];
-                    for (int64_t tap = 0; tap < taps; ++tap) {
-                        const int64_t at = t * stride + tap - padding;
-                        if (at < 0 || at >= length) continue;
-                        for (int64_t c = 0; c < channels; ++c)
-                            sum += x[(begin + at) * groups * channels + o / (n / groups) * channels + c] *
-                                   w[(o * channels + c) * taps + tap];
-                    }
-                    y.push_back(sum);
-                }
-            begin += length;
-        }
-        Array64 result(Shape{static_cast<int64_t>(y.size()) / n, n});
-        result.v = y;
-        return result;
-    };
     const auto one = [&](const char* name, std::vector<int64_t> lengths, int64_t in, int64_t out, int64_t taps,
                          Params p, bool bench = false) {
         int64_t rows = 0;

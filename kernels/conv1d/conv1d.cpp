@@ -3,6 +3,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "kernels/conv1d/conv1d_body.h"
+#include "kernels/conv1d/conv1d_f64.h"
 #include "kernels/conv1d/on_device.h"
 #include "kernels/gemm/gemm_device.h"
 #include "kernels/linear/linear.h"
@@ -39,6 +40,8 @@ Tensor tap_major(const Tensor& w) {
 }  // namespace
 
 PackedConv PackedConv::pack(const Tensor& w, DType panel_dtype, int64_t groups) {
+    if (w.dtype() == DType::f64 && w.rank() == 3 && groups > 0 && w.dim(0) % groups == 0)
+        return {PackedWeight::pack(w.reshape({w.dim(0), w.dim(1) * w.dim(2)})), w.dim(2), groups, w.dim(0)};
     const Tensor f32 = w.dtype() == DType::f32 ? w : w.to(DType::f32);
     Tensor m = tap_major(f32);
     const int64_t n = w.dim(0), k = m.dim(1), each = n / std::max<int64_t>(1, groups);
@@ -207,6 +210,7 @@ Tensor conv1d_borders(const Tensor& borders, int64_t taps, ConvGeometry geometry
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& bias, ConvGeometry geometry) {
+    if (f64::runs(x)) return f64::conv1d(x, borders, w, bias, geometry);
     expect("conv1d", "weight", w, DType::f32, x.device());
     const Tensor matrix = tap_major(w);
     const int64_t n = matrix.dim(0), k = matrix.dim(1), each = n / std::max<int64_t>(1, geometry.groups);
@@ -223,6 +227,7 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const Tensor& w, const Ten
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const Tensor& bias, ConvGeometry geometry) {
+    if (w.weight.dtype() == DType::f64) return f64::conv1d(x, borders, f64::unpacked(w), bias, geometry);
     if (w.weight.device() != x.device())
         throw Error("conv1d: weight {} is on {}, but x is {}; pack the weight for that device", w.weight.describe(),
                     name(w.weight.device()), x.describe());
@@ -233,6 +238,7 @@ Tensor conv1d(const Tensor& x, const Tensor& borders, const PackedConv& w, const
 }
 
 Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const Tensor& w, ConvGeometry geometry) {
+    if (f64::runs(dy)) return f64::conv1d_backward_x(dy, borders, w, geometry);
     expect("conv1d backward", "weight", w, DType::f32, dy.device());
     const Tensor matrix = tap_major(w);
     const int64_t n = matrix.dim(0), k = matrix.dim(1), each = n / geometry.groups, channels = w.dim(1);
@@ -248,6 +254,7 @@ Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const Tensor& 
 }
 
 Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const PackedConv& w, ConvGeometry geometry) {
+    if (w.weight.dtype() == DType::f64) return f64::conv1d_backward_x(dy, borders, f64::unpacked(w), geometry);
     if (w.weight.device() != dy.device())
         throw Error("conv1d backward: weight {} is on {}, but dy is {}", w.weight.describe(), name(w.weight.device()),
                     dy.describe());
@@ -262,6 +269,7 @@ Tensor conv1d_backward_x(const Tensor& dy, const Tensor& borders, const PackedCo
 }
 
 void conv1d_backward_w(const Tensor& dy, const Tensor& x, const Tensor& borders, ConvGeometry g, Tensor& dw) {
+    if (f64::runs(x)) return f64::conv1d_backward_w(dy, x, borders, g, dw);
     expect_weight(dw);
     const Device device = x.device();
     expect("conv1d backward", "x", x, DType::f32, device);

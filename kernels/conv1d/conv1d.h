@@ -7,6 +7,7 @@ namespace wavllm {
 
 /// A frozen convolution weight [C_out, C_in / groups, taps], packed once as the matrix [C_out, taps * C_in / groups]
 /// (tap-major). With several groups each one's rows are followed by zeros up to a multiple of 32, whole panels.
+/// A weight in f64 stays as it is: [C_out, C_in / groups * taps].
 struct PackedConv {
     PackedWeight weight;
     int64_t taps = 0, groups = 1, out_channels = 0;

@@ -4,6 +4,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
 #include "kernels/cross_entropy/cross_entropy_body.h"
+#include "kernels/cross_entropy/cross_entropy_f64.h"
 #include "kernels/gemm/gemm_bf16.h"
 #include "kernels/linear/linear.h"
 #include "tensor/thread_pool.h"
@@ -86,13 +87,16 @@ RowLosses on_device(const Tensor& x, const PackedWeight& head, const Tensor& tar
 
 }  // namespace
 
-RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx) {
-    expect("cross_entropy", "x", x, DType::f32, x.device());
+RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, double factor, bool want_dx) {
+    const bool in_f64 = head.dtype() == DType::f64;
+    const auto scale = static_cast<float>(factor);
+    expect("cross_entropy", "x", x, in_f64 ? DType::f64 : DType::f32, x.device());
     const int64_t rows = x.rows(), d = x.shape().last(), vocabulary = head.out_features();
     if (d != head.in_features())
         throw ShapeError("cross_entropy: head {} takes {} features, but x is {}", head.describe(), head.in_features(),
                          x.describe());
     expect_targets(targets, rows, vocabulary);
+    if (in_f64) return f64::cross_entropy(x, head.stored(), targets.data<int32_t>(), factor, want_dx);
     if (x.device() != Device::cpu) return on_device(x, head, targets, scale, want_dx);
     RowLosses result{Tensor::empty({rows}), want_dx ? Tensor::empty(x.shape()) : Tensor()};
     const int64_t stride = (vocabulary + kLogitAlign - 1) / kLogitAlign * kLogitAlign;
@@ -125,9 +129,11 @@ RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor&
 
 Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
     const Device device = logits.device();
-    expect("cross_entropy", "logits", logits, DType::f32, device);
+    const bool in_f64 = f64::runs(logits);
+    expect("cross_entropy", "logits", logits, in_f64 ? DType::f64 : DType::f32, device);
     const int64_t rows = logits.rows(), v = logits.shape().last();
     expect_targets(targets, rows, v);
+    if (in_f64) return f64::cross_entropy_logits(logits, targets.data<int32_t>());
     Tensor losses = Tensor::empty({rows}, DType::f32, device);
     if (device != Device::cpu) {
         if (rows > 0)
@@ -149,6 +155,7 @@ Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets) {
 }
 
 Tensor cross_entropy_logits_backward(const Tensor& logits, const Tensor& targets, const Tensor& dlosses) {
+    if (f64::runs(logits)) return f64::cross_entropy_logits_backward(logits, targets.data<int32_t>(), dlosses);
     const int64_t rows = logits.rows(), v = logits.shape().last();
     const Device device = logits.device();
     expect("cross_entropy backward", "dlosses", dlosses, {rows}, DType::f32, device);

@@ -14,7 +14,7 @@ struct RowLosses {
 /// there, so that the backward pass multiplies by the head once and never again. A row's result depends on that row alone.
 /// x, head and the results are on one device, targets on the CPU. Throws Error naming the row and the id if a target is
 /// outside the vocabulary.
-RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, float scale, bool want_dx);
+RowLosses cross_entropy(const Tensor& x, const PackedWeight& head, const Tensor& targets, double scale, bool want_dx);
 
 /// The same from logits [N, V] that exist.
 Tensor cross_entropy_logits(const Tensor& logits, const Tensor& targets);

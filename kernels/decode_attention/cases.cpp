@@ -43,7 +43,7 @@ Array64 reference(Inputs64 in, const Params& p) {
 OP_CASES(decode_attention) {
     op.has_gradient = false;
     op.forward = [](Inputs in, const Params& p) {
-        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p, in[0].device()), p.f("scale"));
+        return kernels::decode_attention(in[0], in[1], in[2], lengths_of(p, in[0].device()), p.number("scale"));
     };
     op.reference = reference;
 

@@ -7,6 +7,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/on_device.h"
 #include "kernels/decode_attention/decode_attention_body.h"
+#include "kernels/decode_attention/decode_attention_f64.h"
 #include "tensor/graph.h"
 #include "tensor/thread_pool.h"
 
@@ -225,9 +226,10 @@ Tensor on_device(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
 }  // namespace
 
 Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
-                        float scale) {
+                        double scale) {
+    if (f64::runs(q)) return f64::decode_attention(q, k_cache, v_cache, lengths, scale);
     check(q, k_cache, v_cache, lengths);
-    if (q.device() != Device::cpu) return on_device(q, k_cache, v_cache, lengths, scale);
+    if (q.device() != Device::cpu) return on_device(q, k_cache, v_cache, lengths, static_cast<float>(scale));
     const int64_t requests = q.dim(0), heads = q.dim(1), dh = q.dim(2), padded = round_up(dh, kLanes),
                   group = heads / k_cache.dim(2);
     const int64_t* n = lengths.data<int64_t>();
@@ -240,8 +242,8 @@ Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_
     float *pq = scaled_q.mutable_data<float>(), *pscores = scores.mutable_data<float>();
     float *pp = partial.mutable_data<float>(), *ps = statistics.mutable_data<float>();
     for (int64_t b = 0; b < requests; ++b)
-        pack_rows({q.data<float>() + b * q.stride(0), q.stride(1)}, heads, heads, dh, padded, scale * kLog2E,
-                  pq + b * heads * padded);
+        pack_rows({q.data<float>() + b * q.stride(0), q.stride(1)}, heads, heads, dh, padded,
+                  static_cast<float>(scale) * kLog2E, pq + b * heads * padded);
     // An item is a chunk and a kv head; short chunks go to one thread together.
     const int64_t kv_heads = heads / group, each = longest <= kChunk / 2 ? kv_heads : 1;
     parallel_for(requests * chunks * kv_heads, each, [&](int64_t begin, int64_t end) {

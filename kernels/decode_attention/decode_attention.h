@@ -14,6 +14,6 @@ namespace wavllm::kernels {
 /// it when they grow (tensor/graph.h): give a slice of the cache that is just long enough. Keys beyond it are not seen.
 /// Throws ShapeError for shapes that do not fit and, if lengths are on the CPU, for one below 0 or above the capacity.
 Tensor decode_attention(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
-                        float scale);
+                        double scale);
 
 }  // namespace wavllm::kernels

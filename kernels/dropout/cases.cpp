@@ -25,20 +25,6 @@ std::vector<int64_t> count(int64_t n, int64_t first) {
 OP_CASES(dropout) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params& p) { return kernels::dropout(in[0], key_of(p)); };
-    // The scalar generator of tensor/philox.h, one number at a time.
-    op.reference = [](Inputs64 in, const Params& p) {
-        const kernels::DropoutKey key = key_of(p);
-        const Philox rng(key.seed, key.purpose, key.step);
-        Array64 y = in[0];
-        const int64_t d = y.shape.last();
-        for (int64_t r = 0; r < y.rows(); ++r)
-            for (int64_t j = 0; j < d; ++j) {
-                const auto index = static_cast<uint64_t>(p.list("row_keys")[static_cast<size_t>(r)]) << 20;
-                const bool keep = rng.uniform(index + static_cast<uint64_t>(j)) >= key.p;
-                y[r * d + j] *= keep ? 1 / (1.0 - key.p) : 0.0;
-            }
-        return y;
-    };
 
     const auto one = [&](const char* name, const Shape& shape, double p, double seed, int64_t first_key,
                          bool bench = false) {

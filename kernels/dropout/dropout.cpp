@@ -3,6 +3,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/dropout/dropout_body.h"
+#include "kernels/dropout/dropout_f64.h"
 #include "kernels/dropout/philox_lanes.h"
 
 namespace wavllm::kernels {
@@ -68,6 +69,7 @@ DropoutMask mask_of(const DropoutKey& key, Device device) {
 }
 
 Tensor dropout(const Tensor& x, const DropoutKey& key) {
+    if (f64::runs(x)) return f64::dropout(x, key);
     const Device device = x.device();
     expect("dropout", "x", x, DType::f32, device);
     const int64_t d = x.shape().last();

@@ -22,13 +22,6 @@ Tensor random_blocks(const Shape& shape, DType dtype) {
 
 void fill_functions(Op& op) {
     op.forward = [](Inputs in, const Params&) { return kernels::embedding(in[0], in[1]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        const int64_t d = in[0].shape.last(), rows = in[1].shape.numel();
-        Array64 y({rows, d});
-        for (int64_t t = 0; t < rows; ++t)
-            for (int64_t i = 0; i < d; ++i) y[t * d + i] = in[0][static_cast<int64_t>(in[1][t]) * d + i];
-        return y;
-    };
 }
 
 }  // namespace

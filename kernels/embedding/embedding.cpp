@@ -3,6 +3,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/embedding/embedding_body.h"
+#include "kernels/embedding/embedding_f64.h"
 #include "kernels/rows/add_rows.h"
 #include "tensor/graph.h"
 
@@ -25,12 +26,13 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
     const DType dtype = table.dtype();
     const Device device = table.device();
     expect("embedding", "table", table, dtype, device);
-    if (!info(dtype).floating || dtype == DType::f64)
-        throw DTypeError("embedding: table must be f32, bf16, f16, q8_0 or q4_1, but is {}", table.describe());
+    if (!info(dtype).floating)
+        throw DTypeError("embedding: table must be f32, bf16, f16, q8_0, q4_1 or f64, but is {}", table.describe());
     if (table.rank() != 2 || ids.rank() != 1)
         throw ShapeError("embedding: table must be [V, D] and ids [T], but they are {} and {}", table.describe(),
                          ids.describe());
     const int64_t d = table.dim(1), rows = ids.dim(0);
+    if (f64::runs(table)) return f64::embedding(table, checked_ids("embedding", ids, table.dim(0)), rows);
     if (device != Device::cpu && ids.device() == device) {
         expect("embedding", "ids", ids, DType::i32, device);
     } else {
@@ -57,10 +59,11 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
 
 void embedding_backward(const Tensor& dy, const Tensor& ids, Tensor& d_table) {
     const Device device = d_table.device();
-    expect("embedding backward", "d_table", d_table, DType::f32, device);
+    expect("embedding backward", "d_table", d_table, f64::runs(dy) ? DType::f64 : DType::f32, device);
     const int64_t d = d_table.dim(1), rows = ids.dim(0);
-    expect("embedding backward", "dy", dy, {rows, d}, DType::f32, device);
+    expect("embedding backward", "dy", dy, {rows, d}, d_table.dtype(), device);
     const int32_t* id = checked_ids("embedding backward", ids, d_table.dim(0));
+    if (f64::runs(dy)) return f64::embedding_backward(dy, id, d_table);
     if (device != Device::cpu) return add_rows_on_device(dy, d_table, rows, [id](int64_t t) { return int64_t{id[t]}; });
     const float* pdy = dy.data<float>();
     float* pdt = d_table.mutable_data<float>();

@@ -3,11 +3,13 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/gelu/gelu_body.h"
+#include "kernels/gelu/gelu_f64.h"
 #include "kernels/gelu/normal_cdf.h"
 
 namespace wavllm::kernels {
 
 Tensor gelu(const Tensor& x) {
+    if (f64::runs(x)) return f64::gelu(x);
     const Device device = x.device();
     expect("gelu", "x", x, DType::f32, device);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
@@ -25,6 +27,7 @@ Tensor gelu(const Tensor& x) {
 }
 
 Tensor gelu_backward(const Tensor& dy, const Tensor& x) {
+    if (f64::runs(x)) return f64::gelu_backward(dy, x);
     const Device device = x.device();
     expect("gelu backward", "x", x, DType::f32, device);
     expect("gelu backward", "dy", dy, x.shape(), DType::f32, device);

@@ -3,10 +3,12 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/glu/glu_body.h"
+#include "kernels/glu/glu_f64.h"
 
 namespace wavllm::kernels {
 
 Tensor glu(const Tensor& x) {
+    if (f64::runs(x)) return f64::glu(x);
     const Device device = x.device();
     expect("glu", "x", x, DType::f32, device);
     if (x.rank() == 0 || x.shape().last() % 2 != 0)
@@ -28,6 +30,7 @@ Tensor glu(const Tensor& x) {
 }
 
 Tensor glu_backward(const Tensor& dy, const Tensor& x) {
+    if (f64::runs(x)) return f64::glu_backward(dy, x);
     const Device device = x.device();
     expect("glu backward", "x", x, DType::f32, device);
     const int64_t c = x.shape().last() / 2;

@@ -7,32 +7,8 @@ namespace wavllm {
 OP_CASES(group_norm) {
     op.forward = [](Inputs in, const Params& p) {
         return kernels::group_norm(in[0], kernels::make_borders(p.list("lengths")), in[1], in[2], p.i("groups"),
-                                   p.f("eps"))
+                                   p.number("eps"))
             .y;
-    };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &x = in[0], &w = in[1], &b = in[2];
-        Array64 y(x.shape);
-        const int64_t channels = x.shape[1], each = channels / p.i("groups");
-        int64_t begin = 0;
-        for (const int64_t length : p.list("lengths")) {
-            const int64_t end = begin + length;
-            for (int64_t first = 0; first < channels; first += each) {
-                const double n = static_cast<double>(length * each);
-                double mean = 0, variance = 0;
-                for (int64_t t = begin; t < end; ++t)
-                    for (int64_t c = first; c < first + each; ++c) mean += x[t * channels + c] / n;
-                for (int64_t t = begin; t < end; ++t)
-                    for (int64_t c = first; c < first + each; ++c)
-                        variance += (x[t * channels + c] - mean) * (x[t * channels + c] - mean) / n;
-                const double scale = 1 / std::sqrt(variance + p.number("eps"));
-                for (int64_t t = begin; t < end; ++t)
-                    for (int64_t c = first; c < first + each; ++c)
-                        y[t * channels + c] = (x[t * channels + c] - mean) * scale * w[c] + b[c];
-            }
-            begin = end;
-        }
-        return y;
     };
 
     const auto one = [&](const char* name, std::vector<int64_t> lengths, int64_t channels, int64_t groups,

@@ -3,6 +3,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/group_norm/group_norm_body.h"
+#include "kernels/group_norm/group_norm_f64.h"
 
 namespace wavllm::kernels {
 
@@ -158,7 +159,8 @@ void group_means(const double* totals, const float* w, int64_t length, int64_t c
 }  // namespace
 
 GroupNorm group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& b, int64_t groups,
-                     float eps) {
+                     double eps) {
+    if (f64::runs(x)) return f64::group_norm(x, borders, w, b, groups, eps);
     const Sizes z("group_norm", x, borders, groups);
     const Device device = x.device();
     const int64_t channels = z.channels;
@@ -197,6 +199,7 @@ GroupNorm group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, co
 
 Tensor group_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& borders, const Tensor& w,
                            const Tensor& moments, int64_t groups, bool want_dx, Tensor* dw, Tensor* db) {
+    if (f64::runs(x)) return f64::group_norm_backward(dy, x, borders, w, moments, groups, want_dx, dw, db);
     const Sizes z("group_norm backward", x, borders, groups);
     const Device device = x.device();
     const int64_t channels = z.channels;

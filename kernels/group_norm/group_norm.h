@@ -16,7 +16,7 @@ struct GroupNorm {
 /// sequence, chunks are merged in double (Chan et al. 1979): nothing cancels, and a sequence's bits depend on that
 /// sequence alone. Throws ShapeError if w or b is not [C] or if groups does not divide C.
 GroupNorm group_norm(const Tensor& x, const Tensor& borders, const Tensor& w, const Tensor& b, int64_t groups,
-                     float eps);
+                     double eps);
 
 /// dx like x, undefined unless wanted. With n = (x - mean) r, g = w dy, means over the group:
 ///     dx = r (g - mean(g) - n mean(g n))        dw += sum over rows of dy n        db += sum over rows of dy

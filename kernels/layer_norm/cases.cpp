@@ -4,23 +4,7 @@
 namespace wavllm {
 
 OP_CASES(layer_norm) {
-    op.forward = [](Inputs in, const Params& p) { return kernels::layer_norm(in[0], in[1], in[2], p.f("eps")); };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &x = in[0], &w = in[1], &b = in[2];
-        Array64 y(x.shape);
-        const int64_t d = x.shape.last();
-        for (int64_t r = 0; r < x.rows(); ++r) {
-            double mean = 0, variance = 0;
-            for (int64_t i = 0; i < d; ++i) mean += x[r * d + i] / static_cast<double>(d);
-            for (int64_t i = 0; i < d; ++i) {
-                const double c = x[r * d + i] - mean;
-                variance += c * c / static_cast<double>(d);
-            }
-            const double scale = 1 / std::sqrt(variance + p.number("eps"));
-            for (int64_t i = 0; i < d; ++i) y[r * d + i] = (x[r * d + i] - mean) * scale * w[i] + b[i];
-        }
-        return y;
-    };
+    op.forward = [](Inputs in, const Params& p) { return kernels::layer_norm(in[0], in[1], in[2], p.number("eps")); };
 
     const auto one = [&](const char* name, const Shape& shape, double scale = 1, double offset = 0,
                          bool bench = false) {

@@ -4,6 +4,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/layer_norm/layer_norm_body.h"
+#include "kernels/layer_norm/layer_norm_f64.h"
 
 namespace wavllm::kernels {
 
@@ -37,7 +38,8 @@ Moments moments(const float* x, int64_t d, float eps) {
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) {
+Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
+    if (f64::runs(x)) return f64::layer_norm(x, w, b, eps);
     const Device device = x.device();
     expect("layer_norm", "x", x, DType::f32, device);
     const int64_t d = x.shape().last();
@@ -63,7 +65,8 @@ Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, float eps) 
     return y;
 }
 
-Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, float eps) {
+Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, double eps) {
+    if (f64::runs(x)) return f64::layer_norm_backward_x(dy, x, w, eps);
     const Device device = x.device();
     expect("layer_norm backward", "dy", dy, x.shape(), DType::f32, device);
     const int64_t d = x.shape().last();
@@ -97,7 +100,8 @@ Tensor layer_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w,
     return dx;
 }
 
-void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor& dw) {
+void layer_norm_backward_w(const Tensor& dy, const Tensor& x, double eps, Tensor& dw) {
+    if (f64::runs(x)) return f64::layer_norm_backward_w(dy, x, eps, dw);
     const int64_t d = x.shape().last(), rows = x.rows();
     const Device device = x.device();
     expect("layer_norm backward", "dw", dw, {d}, DType::f32, device);
@@ -124,6 +128,7 @@ void layer_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor&
 }
 
 void layer_norm_backward_b(const Tensor& dy, Tensor& db) {
+    if (f64::runs(dy)) return f64::layer_norm_backward_b(dy, db);
     const Device device = dy.device();
     expect("layer_norm backward", "dy", dy, DType::f32, device);
     const int64_t d = dy.shape().last(), rows = dy.rows();

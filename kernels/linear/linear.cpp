@@ -8,6 +8,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/gemm/gemm_blocks.h"
 #include "kernels/gemm/gemm_device.h"
+#include "kernels/linear/linear_f64.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -88,6 +89,7 @@ Tensor backward_x_on_device(const Tensor& dy, Lines rows, int64_t n, int64_t k, 
 
 Tensor linear(const Tensor& x, const PackedWeight& w, const Tensor& bias) {
     expect_device(w, x, "x");
+    if (w.dtype() == DType::f64) return f64::linear(x, w.stored(), bias);
     if (x.device() != Device::cpu)
         return run_on_device(x, w.lines(), w.out_features(), w.in_features(), w.dtype(), w, bias);
     return run(x, w.panels(), w, bias);
@@ -96,6 +98,7 @@ Tensor linear(const Tensor& x, const PackedWeight& w, const Tensor& bias) {
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
     if (w.rank() != 2 || !w.contiguous())
         throw ShapeError("linear: weight must be a contiguous [N, K], but is {}", w.describe());
+    if (f64::runs(x)) return f64::linear(x, w, bias);
     if (x.device() != Device::cpu) {
         expect("linear", "weight", w, w.dtype(), x.device());
         const Tensor f = in_f32(w);
@@ -110,11 +113,11 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
 }
 
 void linear_together(const Tensor& x, std::span<const PackedWeight* const> w, std::span<Tensor> y) {
-    expect("linear", "x", x, DType::f32, x.device());
     constexpr size_t kMost = 8;
     if (w.empty() || w.size() > kMost || y.size() != w.size())
         throw ShapeError("linear: {} weights and {} results; at most {}, and as many of both", w.size(), y.size(),
                          kMost);
+    expect("linear", "x", x, w[0]->dtype() == DType::f64 ? DType::f64 : DType::f32, x.device());
     bool together = x.rows() <= kBlockTileRows && x.device() == Device::cpu;
     for (const PackedWeight* p : w)
         together = together && in_blocks(p->storage()) && p->in_features() == x.shape().last();
@@ -133,6 +136,7 @@ void linear_together(const Tensor& x, std::span<const PackedWeight* const> w, st
 
 Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {
     expect_device(w, dy, "dy");
+    if (w.dtype() == DType::f64) return f64::linear_backward_x(dy, w.stored());
     if (dy.device() != Device::cpu)
         return backward_x_on_device(dy, w.lines(), w.out_features(), w.in_features(), w.dtype());
     expect("linear backward", "dy", dy);
@@ -143,6 +147,7 @@ Tensor linear_backward_x(const Tensor& dy, const PackedWeight& w) {
 }
 
 Tensor linear_backward_x(const Tensor& dy, const Tensor& w) {
+    if (f64::runs(dy)) return f64::linear_backward_x(dy, w);
     if (dy.device() != Device::cpu) {
         expect("linear backward", "weight", w, w.dtype(), dy.device());
         const Tensor f = in_f32(w);
@@ -158,6 +163,7 @@ Tensor linear_backward_x(const Tensor& dy, const Tensor& w) {
 }
 
 void linear_backward_w(const Tensor& dy, const Tensor& x, Tensor& dw) {
+    if (f64::runs(dy)) return f64::linear_backward_w(dy, x, dw);
     const int64_t rows = x.rows(), n = dy.shape().last(), k = x.shape().last();
     const Device device = x.device();
     expect("linear backward", "dy", dy, DType::f32, device);
@@ -180,6 +186,7 @@ void linear_backward_w(const Tensor& dy, const Tensor& x, Tensor& dw) {
 }
 
 void linear_backward_bias(const Tensor& dy, Tensor& db) {
+    if (f64::runs(dy)) return f64::linear_backward_bias(dy, db);
     const int64_t n = dy.shape().last(), rows = dy.rows();
     const Device device = dy.device();
     expect("linear backward", "db", db, {n}, DType::f32, device);

@@ -99,6 +99,13 @@ PackedWeight PackedWeight::pack(const Tensor& w, DType panel_dtype, Device devic
         throw ShapeError("pack: a weight must be a contiguous matrix [out, in] of real numbers, but this is {}",
                          w.describe());
     if (device == Device::cpu && w.device() != Device::cpu) return pack(w.to(device), panel_dtype, device);
+    if (w.dtype() == DType::f64 && device == Device::cpu) {
+        PackedWeight p;
+        p.out_ = w.dim(0);
+        p.in_ = w.dim(1);
+        p.panels_ = w.detach();
+        return p;
+    }
     if (quantizes(panel_dtype) && w.dtype() != panel_dtype) {
         const Tensor source = w.to(Device::cpu);
         const int64_t in = w.dim(1);
@@ -200,6 +207,7 @@ PackedWeight PackedWeight::from_rows(int64_t out, int64_t in, DType panel_dtype,
 }
 
 Tensor PackedWeight::unpack() const {
+    if (dtype() == DType::f64) return panels_.clone();
     Tensor w = Tensor::empty({out_, in_});
     float* out = w.mutable_data<float>();
     if (device() != Device::cpu) {

@@ -26,7 +26,8 @@ public:
     /// and on CPUs that multiply bf16 several times the speed: the weight and, in each product, its left factor are
     /// rounded to 8 bits of precision, sums stay in f32). A weight in q4_1 or q8_0 asked for in bf16 stays in its
     /// blocks where that pays (the CPU multiplies bf16) and every value allows it: the same results to the bit, less
-    /// memory. Keeps w's label for error messages.
+    /// memory. A weight in f64 stays as it is, whatever panel_dtype (kernels/common/f64.h). Keeps w's label for error
+    /// messages.
     ///
     /// int8, q8_0, q4_1, q4_0: quantised here (tensor/quantize.h) into blocks of 32 along `in`, which become bf16 where they
     /// are multiplied; int8 is held in the blocks of q8_0, q4_0 in those of q4_1, so that each kernel knows two layouts.
@@ -53,11 +54,11 @@ public:
     int64_t out_features() const {
         return out_;
     }
-    /// What is multiplied: f32 or bf16.
+    /// What is multiplied: f32 or bf16; f64 for a weight that was.
     DType dtype() const {
-        return panels_.dtype() == DType::f32 ? DType::f32 : DType::bf16;
+        return panels_.dtype() == DType::f32 || panels_.dtype() == DType::f64 ? panels_.dtype() : DType::bf16;
     }
-    /// What is stored: dtype(), or q4_1 or q8_0.
+    /// What is stored: dtype(), or q4_1 or q8_0. In f64 the weight itself, [out, in].
     DType storage() const {
         return panels_.dtype();
     }
@@ -75,7 +76,7 @@ public:
     kernels::Lines lines() const {
         return {.data = panels_.device_raw(), .dtype = panels_.dtype(), .stride = panels_.dim(1)};
     }
-    /// The weight again, [out, in] f32 on the CPU (as rounded by packing).
+    /// The weight again, [out, in] f32 (or f64) on the CPU (as rounded by packing).
     Tensor unpack() const;
     std::string describe() const;
 

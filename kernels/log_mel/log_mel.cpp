@@ -9,6 +9,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
 #include "kernels/log_mel/log_mel_body.h"
+#include "kernels/log_mel/log_mel_f64.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -179,18 +180,21 @@ const Tensor& device_constants() {
 
 Tensor log_mel(const Tensor& samples, const Tensor& mel_filters, int64_t frames) {
     const Device device = samples.device();
-    expect("log_mel", "samples", samples, DType::f32, device);
-    expect("log_mel", "mel_filters", mel_filters, DType::f32, device);
+    const DType dtype = f64::runs(samples) ? DType::f64 : DType::f32;
+    expect("log_mel", "samples", samples, dtype, device);
+    expect("log_mel", "mel_filters", mel_filters, dtype, device);
     const int64_t n = samples.numel(), mels = mel_filters.shape()[0];
-    expect("log_mel", "mel_filters", mel_filters, {mels, kMelBins}, DType::f32, device);
+    expect("log_mel", "mel_filters", mel_filters, {mels, kMelBins}, dtype, device);
     if (mels > kMaxMels) throw ShapeError("log_mel: {} filters; at most {}", mels, kMaxMels);
-    const Signal signal{samples.device_data<float>(), n, std::max(n, frames * kMelHop)};
+    const int64_t length = std::max(n, frames * kMelHop);
     if (frames < 1 || n / kMelHop > frames)
         throw ShapeError("log_mel: {} samples do not fit {} frames of {}; cut the clip into chunks", n, frames,
                          kMelHop);
-    if (signal.length <= kHalf)
+    if (length <= kHalf)
         throw ShapeError("log_mel: a signal of {} samples cannot be mirrored over {}; ask for at least 2 frames",
-                         signal.length, kHalf);
+                         length, kHalf);
+    if (dtype == DType::f64) return f64::log_mel(samples, mel_filters, frames);
+    const Signal signal{samples.device_data<float>(), n, length};
     // Frames that see nothing but padding: their power is exactly 0. (The mirrored end may bring samples back.)
     const int64_t silent = n + kHalf < signal.length - kHalf ? (n + kHalf + kMelHop - 1) / kMelHop : frames;
     if (device != Device::cpu) {

@@ -19,8 +19,8 @@ DropoutKey dropout_of(const Params& p, int64_t rows) {
 }
 
 LoraScale scale_of(Inputs in, const Params& p) {
-    if (in.size() < 5) return {p.f("scale")};
-    return {1.0f, in[4], kernels::make_borders(p.list("lengths"))};
+    if (in.size() < 5) return {p.number("scale")};
+    return {1, in[4], kernels::make_borders(p.list("lengths"))};
 }
 
 }  // namespace
@@ -31,33 +31,6 @@ OP_CASES(lora_linear) {
     op.forward = [](Inputs in, const Params& p) {
         const DropoutKey drop = dropout_of(p, in[0].rows());
         return kernels::lora_linear(in[0], packed_once(in[1], packed_dtype(p)), in[2], in[3], scale_of(in, p), &drop).y;
-    };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &x = in[0], &w = in[1], &a = in[2], &b = in[3];
-        const int64_t rows = x.rows(), k = x.shape.last(), n = w.shape[0], rank = a.shape[1];
-        const DropoutKey drop = dropout_of(p, rows);
-        std::vector<float> ones(static_cast<size_t>(k), 1.0f), mask(static_cast<size_t>(k));
-        std::vector<int64_t> request;
-        if (in.size() > 4)
-            for (size_t s = 0; s < p.list("lengths").size(); ++s)
-                request.insert(request.end(), static_cast<size_t>(p.list("lengths")[s]), static_cast<int64_t>(s));
-        Array64 y({rows, n});
-        for (int64_t t = 0; t < rows; ++t) {
-            mask = ones;
-            if (drop.p > 0) kernels::dropout_row(drop, t, ones.data(), mask.data(), k);
-            std::vector<double> u(static_cast<size_t>(rank));
-            for (int64_t j = 0; j < rank; ++j)
-                for (int64_t i = 0; i < k; ++i)
-                    u[static_cast<size_t>(j)] += x[t * k + i] * mask[static_cast<size_t>(i)] * a[i * rank + j];
-            for (int64_t o = 0; o < n; ++o) {
-                double base = 0, update = 0;
-                for (int64_t i = 0; i < k; ++i) base += x[t * k + i] * w[o * k + i];
-                for (int64_t j = 0; j < rank; ++j) update += u[static_cast<size_t>(j)] * b[j * n + o];
-                y[t * n + o] = base + update * (in.size() > 4 ? in[4][request[static_cast<size_t>(t)] * n + o]
-                                                              : p.number("scale"));
-            }
-        }
-        return y;
     };
     const auto one = [&](const char* name, int64_t rows, int64_t k, int64_t n, int64_t rank, Params p,
                          std::vector<int64_t> lengths = {}, bool bench = false) {

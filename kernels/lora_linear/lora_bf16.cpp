@@ -76,7 +76,7 @@ LoraForward lora_linear_bf16(const Tensor& x, const PackedWeight& w, const Tenso
     if (!drops(drop)) multiply_a(packed);
     const Bf16Rows u = pack(result.u, u_memory);
     if (!scale.r.defined()) {
-        const Bf16Update update{u, b_panels, scale.s};
+        const Bf16Update update{u, b_panels, static_cast<float>(scale.s)};
         gemm_bf16(rows, packed, w.panels(), y, n, {}, &update);
         return result;
     }
@@ -100,7 +100,7 @@ void lora_linear_backward_bf16(const Tensor& dy, const Tensor& x, const Tensor& 
     }
     const Tensor scaled =
         scale.r.defined() ? segment_scale(dy, scale.r, scale.borders) : dy;  // d(uB); a number s comes later
-    const float s = scale.r.defined() ? 1.0f : scale.s;
+    const float s = scale.r.defined() ? 1.0f : static_cast<float>(scale.s);
     if (out.db)
         add_transposed_product_bf16(rows, scaled_by(u, s).data<float>(), rank, scaled.data<float>(), n,
                                     out.db->mutable_data<float>());

@@ -20,7 +20,7 @@ DropoutMask mask_or_none(const DropoutKey* drop, Device device) {
 }
 
 RowScale strength(const LoraScale& scale, int64_t rows, Device device) {
-    if (!scale.r.defined()) return {.s = scale.s};
+    if (!scale.r.defined()) return {.s = static_cast<float>(scale.s)};
     borders_of("lora_linear", scale.borders, rows);
     return {.s = 1,
             .r = scale.r.device_data<float>(),

@@ -4,6 +4,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/lora_linear/lora_bf16.h"
 #include "kernels/lora_linear/lora_device.h"
+#include "kernels/lora_linear/lora_linear_f64.h"
 #include "kernels/segment_scale/segment_scale.h"
 #include "tensor/thread_pool.h"
 
@@ -34,7 +35,8 @@ void add_update(const Tensor& u, const Tensor& b, const LoraScale& scale, Tensor
     const Panels right = pack_columns(b.data<float>(), n, rank, n, panels.mutable_data<float>());
     const float* pu = u.data<float>();
     float* py = y.mutable_data<float>();
-    if (!scale.r.defined()) return gemm(u.rows(), pu, rank, right, py, n, {.add_scaled = true, .scale = scale.s});
+    if (!scale.r.defined())
+        return gemm(u.rows(), pu, rank, right, py, n, {.add_scaled = true, .scale = static_cast<float>(scale.s)});
     const auto borders = borders_of("lora_linear", scale.borders, u.rows());
     for (size_t s = 0; s + 1 < borders.size(); ++s)
         gemm(borders[s + 1] - borders[s], pu + borders[s] * rank, rank, right, py + borders[s] * n, n,
@@ -86,6 +88,7 @@ void check(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor
 
 LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a, const Tensor& b,
                         const LoraScale& scale, const DropoutKey* drop) {
+    if (w.dtype() == DType::f64) return f64::lora_linear(x, w.stored(), a, b, scale, drop);
     check(x, w, a, b, scale);
     if (drops(drop)) expect_dropout_key("lora_linear", *drop, x.rows(), x.dim(1));
     if (x.device() != Device::cpu) return lora_linear_device(x, w, a, b, scale, drop);
@@ -99,6 +102,7 @@ LoraForward lora_linear(const Tensor& x, const PackedWeight& w, const Tensor& a,
 
 void lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& u, const PackedWeight& w, const Tensor& a,
                           const Tensor& b, const LoraScale& scale, const DropoutKey* drop, const LoraGradients& out) {
+    if (w.dtype() == DType::f64) return f64::lora_linear_backward(dy, x, u, w.stored(), a, b, scale, drop, out);
     check(x, w, a, b, scale);
     expect("lora_linear backward", "dy", dy, {x.dim(0), w.out_features()}, DType::f32, x.device());
     if (x.device() != Device::cpu) return lora_linear_backward_device(dy, x, u, w, a, b, scale, drop, out);
@@ -107,7 +111,7 @@ void lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& u, co
     if (out.dr) segment_scale_backward_r(dy, product(u, b), scale.borders, *out.dr);
     const Tensor scaled =
         scale.r.defined() ? segment_scale(dy, scale.r, scale.borders) : dy;  // d(uB), a number s comes later
-    const float s = scale.r.defined() ? 1.0f : scale.s;
+    const float s = scale.r.defined() ? 1.0f : static_cast<float>(scale.s);
     if (out.db) {
         Tensor su = u;
         if (s != 1.0f) {

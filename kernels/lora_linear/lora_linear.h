@@ -7,7 +7,7 @@ namespace wavllm {
 /// The strength of a LoRA update: one number (stage 1: alpha / rank), or a vector for each request in the batch, as the
 /// prompt adapter makes it (stage 2; paper, eq. 5).
 struct LoraScale {
-    float s = 1.0f;
+    double s = 1;      ///< rounded to f32 unless all is in f64
     Tensor r{};        ///< [S, N] or undefined; then s is not used
     Tensor borders{};  ///< i64 [S+1]: which rows belong to which request; only with r
 };

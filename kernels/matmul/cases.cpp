@@ -8,20 +8,6 @@ OP_CASES(matmul) {
     op.forward = [](Inputs in, const Params& p) {
         return kernels::matmul(in[0], in[1], p.flag("transpose_b"), p.flag("bf16") ? DType::bf16 : DType::f32);
     };
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64 &a = in[0], &b = in[1];
-        const bool t = p.flag("transpose_b");
-        const int64_t m = a.shape[-2], k = a.shape[-1], n = b.shape[t ? -2 : -1];
-        Array64 c(a.shape.with(-1, n));
-        for (int64_t row = 0; row < c.rows(); ++row)
-            for (int64_t j = 0; j < n; ++j) {
-                const int64_t base = row / m * k * n;
-                double sum = 0;
-                for (int64_t i = 0; i < k; ++i) sum += a[row * k + i] * b[base + (t ? j * k + i : i * n + j)];
-                c[row * n + j] = sum;
-            }
-        return c;
-    };
     const auto one = [&](const char* name, const Shape& a, const Shape& b, bool t, bool bench = false) {
         const double flops = 2.0 * static_cast<double>(a.numel() * b[t ? -2 : -1]);
         op.add({.name = name,

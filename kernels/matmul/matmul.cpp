@@ -4,6 +4,7 @@
 #include "kernels/gemm/gemm_bf16.h"
 #include "kernels/gemm/gemm_device.h"
 #include "kernels/linear/linear.h"
+#include "kernels/matmul/matmul_f64.h"
 
 namespace wavllm::kernels {
 
@@ -28,6 +29,7 @@ Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_b) {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b, DType products) {
+    if (f64::runs(a)) return f64::matmul(a, b, transpose_b);  // where nothing is rounded to `products`
     const auto [batch, m, k, n] = sizes_of(a, b, transpose_b);
     const bool in_bf16 = products == DType::bf16;
     const Device device = a.device();
@@ -63,6 +65,7 @@ Tensor matmul_backward_a(const Tensor& dc, const Tensor& b, bool transpose_b, DT
 }
 
 void matmul_backward_b(const Tensor& dc, const Tensor& a, bool transpose_b, Tensor& db, DType products) {
+    if (f64::runs(a)) return f64::matmul_backward_b(dc, a, transpose_b, db);
     const Device device = a.device();
     expect("matmul backward", "dc", dc, DType::f32, device);
     expect("matmul backward", "db", db, DType::f32, device);

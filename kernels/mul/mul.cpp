@@ -3,10 +3,12 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/mul/mul_body.h"
+#include "kernels/mul/mul_f64.h"
 
 namespace wavllm::kernels {
 
 Tensor mul(const Tensor& a, const Tensor& b) {
+    if (f64::runs(a)) return f64::mul(a, b);
     const Device device = a.device();
     expect("mul", "a", a, DType::f32, device);
     expect("mul", "b", b, a.shape(), DType::f32, device);

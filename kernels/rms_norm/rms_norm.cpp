@@ -4,6 +4,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
 #include "kernels/rms_norm/rms_norm_body.h"
+#include "kernels/rms_norm/rms_norm_f64.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
@@ -22,7 +23,8 @@ float inverse_rms(const float* x, int64_t d, float eps) {
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
+Tensor rms_norm(const Tensor& x, const Tensor& w, double eps) {
+    if (f64::runs(x)) return f64::rms_norm(x, w, eps);
     const Device device = x.device();
     expect("rms_norm", "x", x, DType::f32, device);
     expect("rms_norm", "weight", w, {x.shape().last()}, DType::f32, device);
@@ -46,7 +48,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, float eps) {
     return y;
 }
 
-Tensor rms_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, float eps) {
+Tensor rms_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, double eps) {
+    if (f64::runs(x)) return f64::rms_norm_backward_x(dy, x, w, eps);
     const Device device = x.device();
     expect("rms_norm backward", "dy", dy, x.shape(), DType::f32, device);
     Tensor dx = Tensor::empty(x.shape(), DType::f32, device);
@@ -75,7 +78,8 @@ Tensor rms_norm_backward_x(const Tensor& dy, const Tensor& x, const Tensor& w, f
     return dx;
 }
 
-void rms_norm_backward_w(const Tensor& dy, const Tensor& x, float eps, Tensor& dw) {
+void rms_norm_backward_w(const Tensor& dy, const Tensor& x, double eps, Tensor& dw) {
+    if (f64::runs(x)) return f64::rms_norm_backward_w(dy, x, eps, dw);
     const int64_t d = x.shape().last(), rows = x.rows();
     const Device device = x.device();
     expect("rms_norm backward", "dw", dw, {d}, DType::f32, device);

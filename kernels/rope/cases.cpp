@@ -10,22 +10,6 @@ OP_CASES(rope) {
                              p.flag("interleaved") ? RopeLayout::interleaved : RopeLayout::half_split,
                              p.flag("inverse"));
     };
-    // as complex numbers: pair * e^(i angle), the angle from the table
-    op.reference = [](Inputs64 in, const Params& p) {
-        const Array64& x = in[0];
-        Array64 y(x.shape);
-        const int64_t heads = x.shape[1], dh = x.shape[2], half = dh / 2;
-        for (int64_t row = 0; row < x.shape[0] * heads; ++row)
-            for (int64_t i = 0; i < half; ++i) {
-                const int64_t at = static_cast<int64_t>(in[1][row / heads]) * half + i;
-                const double c = in[2][at], s = p.flag("inverse") ? -in[3][at] : in[3][at];
-                const int64_t a = row * dh + (p.flag("interleaved") ? 2 * i : i),
-                              b = p.flag("interleaved") ? a + 1 : a + half;
-                y[a] = x[a] * c - x[b] * s;
-                y[b] = x[b] * c + x[a] * s;
-            }
-        return y;
-    };
 
     const auto one = [&](const char* name, const Shape& shape, bool interleaved, bool inverse = false,
                          bool bench = false) {

@@ -7,28 +7,30 @@
 #include "kernels/common/on_device.h"
 #include "kernels/common/simd.h"
 #include "kernels/rope/rope_body.h"
+#include "kernels/rope/rope_f64.h"
 #include "tensor/graph.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm {
 
-RopeTable make_rope_table(int64_t max_positions, int64_t head_dim, double theta) {
+RopeTable make_rope_table(int64_t max_positions, int64_t head_dim, double theta, DType dtype) {
     if (head_dim < 2 || head_dim % 2 || max_positions < 1)
         throw ShapeError(
             "rope: a table of {} positions for head dimension {}: needs at least one position and an even "
             "head dimension",
             max_positions, head_dim);
     const int64_t half = head_dim / 2;
-    RopeTable table{Tensor::empty({max_positions, half}), Tensor::empty({max_positions, half})};
-    float *pc = table.cos.mutable_data<float>(), *ps = table.sin.mutable_data<float>();
+    RopeTable table{Tensor::empty({max_positions, half}, DType::f64), Tensor::empty({max_positions, half}, DType::f64)};
+    double *pc = table.cos.mutable_data<double>(), *ps = table.sin.mutable_data<double>();
     for (int64_t i = 0; i < half; ++i) {
         const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
         for (int64_t t = 0; t < max_positions; ++t) {
-            pc[t * half + i] = static_cast<float>(std::cos(static_cast<double>(t) * frequency));
-            ps[t * half + i] = static_cast<float>(std::sin(static_cast<double>(t) * frequency));
+            pc[t * half + i] = std::cos(static_cast<double>(t) * frequency);
+            ps[t * half + i] = std::sin(static_cast<double>(t) * frequency);
         }
     }
-    return table;
+    if (dtype == DType::f64) return table;
+    return {table.cos.to(dtype), table.sin.to(dtype)};
 }
 
 namespace kernels {
@@ -83,15 +85,17 @@ Tensor rope(const Tensor& x, const Tensor& positions, const RopeTable& table, Ro
                          x.defined() ? x.describe() : "an undefined tensor");
     const int64_t rows = x.dim(0), heads = x.dim(1), dh = x.dim(2), half = dh / 2;
     const Device device = x.device();
+    const DType dtype = f64::runs(x) ? DType::f64 : DType::f32;
     const bool there = device != Device::cpu && positions.device() == device;
     expect("rope", "positions", positions, {rows}, DType::i32, there ? device : Device::cpu);
-    expect("rope", "cos", table.cos, DType::f32, device);
-    expect("rope", "cos", table.cos, {table.cos.shape()[0], half}, DType::f32, device);
-    expect("rope", "sin", table.sin, table.cos.shape(), DType::f32, device);
+    expect("rope", "cos", table.cos, dtype, device);
+    expect("rope", "cos", table.cos, {table.cos.shape()[0], half}, dtype, device);
+    expect("rope", "sin", table.sin, table.cos.shape(), dtype, device);
     if (!there) {
         check_positions(positions, table.cos.dim(0));
         if (device != Device::cpu) expect_no_capture("rope with positions on the CPU");
     }
+    if (dtype == DType::f64) return f64::rope(x, positions, table, layout, inverse);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
     const float sign = inverse ? -1.0f : 1.0f;
     if (device != Device::cpu) {

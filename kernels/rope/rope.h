@@ -10,12 +10,12 @@ enum class RopeLayout : uint8_t {
 };
 
 struct RopeTable {
-    Tensor cos, sin;  ///< [positions, Dh/2] f32
+    Tensor cos, sin;  ///< [positions, Dh/2] f32 or f64
 };
 
-/// cos and sin of position * theta^(-2i/Dh), computed in double and rounded once. Throws ShapeError for an odd Dh or
+/// cos and sin of position * theta^(-2i/Dh), computed in double and rounded once (to f32). Throws ShapeError for an odd Dh or
 /// no positions.
-RopeTable make_rope_table(int64_t max_positions, int64_t head_dim, double theta);
+RopeTable make_rope_table(int64_t max_positions, int64_t head_dim, double theta, DType dtype = DType::f32);
 
 namespace kernels {
 

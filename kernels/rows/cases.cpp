@@ -14,13 +14,6 @@ Tensor plan_of(const std::vector<int32_t>& rows) {
 OP_CASES(concat_rows) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::concat_rows(in); };
-    op.reference = [](Inputs64 in, const Params&) {
-        Array64 y;
-        for (const Array64& x : in) y.v.insert(y.v.end(), x.v.begin(), x.v.end());
-        const int64_t d = in[0].shape.last();
-        y.shape = {static_cast<int64_t>(y.v.size()) / d, d};
-        return y;
-    };
     op.add({.name = "one", .inputs = {random({3, 7})}});
     op.add({.name = "three, one without rows", .inputs = {random({3, 7}), random({0, 7}), random({1, 7})}});
     std::vector<Tensor> eight;
@@ -35,13 +28,6 @@ OP_CASES(concat_rows) {
 OP_CASES(gather_rows) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::gather_rows(in[0], in[1]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        const int64_t d = in[0].shape.last(), n = in[1].shape.numel();
-        Array64 y({n, d});
-        for (int64_t t = 0; t < n; ++t)
-            for (int64_t i = 0; i < d; ++i) y[t * d + i] = in[0][static_cast<int64_t>(in[1][t]) * d + i];
-        return y;
-    };
     op.add({.name = "some twice, some never", .inputs = {random({5, 70}), plan_of({4, 0, 4, 4, 2})}});
     op.add({.name = "none", .inputs = {random({5, 7}), plan_of({})}});
     op.add({.name = "random", .inputs = {random({40, 33}), random_ids({60}, 40)}});
@@ -54,15 +40,6 @@ OP_CASES(gather_rows) {
 OP_CASES(splice_rows) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::splice_rows(in[0], in[1], in[2]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        const int64_t d = in[0].shape.last(), n = in[2].shape.numel();
-        Array64 y({n, d});
-        for (int64_t t = 0; t < n; ++t) {
-            const auto row = static_cast<int64_t>(in[2][t]);
-            for (int64_t i = 0; i < d; ++i) y[t * d + i] = row >= 0 ? in[0][row * d + i] : in[1][(-1 - row) * d + i];
-        }
-        return y;
-    };
     op.add({.name = "prompt, speech, answer",
             .inputs = {random({4, 70}), random({3, 70}), plan_of({0, 1, -1, -2, -3, 2, 3})}});
     op.add(

@@ -4,6 +4,7 @@
 #include "kernels/common/on_device.h"
 #include "kernels/rows/add_rows.h"
 #include "kernels/rows/rows_body.h"
+#include "kernels/rows/rows_f64.h"
 
 namespace wavllm::kernels {
 
@@ -11,8 +12,9 @@ namespace {
 
 static_assert(RowSources::kMost == kMaxConcat);
 
+/// f32 or f64.
 void expect_matrix(std::string_view op, std::string_view argument, const Tensor& t, Device device) {
-    expect(op, argument, t, DType::f32, device);
+    expect(op, argument, t, f64::runs(t) ? DType::f64 : DType::f32, device);
     if (t.rank() != 2) throw ShapeError("{}: {} must be [rows, D], but is {}", op, argument, t.describe());
 }
 
@@ -31,6 +33,7 @@ const int32_t* checked_entries(std::string_view op, std::string_view argument, c
 /// into[row(n),:] += dy[n,:] for the n with row(n) >= 0.
 template <class Row>
 void add_rows(const Tensor& dy, Tensor& into, Row row) {
+    if (f64::runs(into)) return f64::add_rows(dy, into, row);
     const int64_t n = dy.dim(0), d = dy.dim(1);
     if (into.device() != Device::cpu) return add_rows_on_device(dy, into, n, row);
     const float* pdy = dy.data<float>();
@@ -49,10 +52,12 @@ void add_rows(const Tensor& dy, Tensor& into, Row row) {
 Tensor concat_rows(std::span<const Tensor> tensors) {
     if (tensors.empty() || tensors.size() > kMaxConcat)
         throw ShapeError("concat_rows: {} tensors, expected 1 to {}", tensors.size(), kMaxConcat);
+    if (f64::runs(tensors[0])) return f64::concat_rows(tensors);
     const Device device = tensors[0].device();
     int64_t rows = 0;
     for (const Tensor& t : tensors) {
         expect_matrix("concat_rows", "an input", t, device);
+        expect("concat_rows", "an input", t, DType::f32, device);
         if (t.dim(1) != tensors[0].dim(1))
             throw ShapeError("concat_rows: {} and {} differ in columns", tensors[0].describe(), t.describe());
         rows += t.dim(0);
@@ -84,6 +89,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
     expect_matrix("gather_rows", "x", x, device);
     const int32_t* at = checked_entries("gather_rows", "index", index, 0, x.dim(0));
     const int64_t d = x.dim(1), rows = index.dim(0);
+    if (f64::runs(x)) return f64::gather_rows(x, at, rows);
     Tensor y = Tensor::empty({rows, d}, DType::f32, device);
     if (device != Device::cpu) {
         const Tensor entries = index.mirror(device);
@@ -100,7 +106,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
 
 void gather_rows_backward(const Tensor& dy, const Tensor& index, Tensor& dx) {
     expect_matrix("gather_rows backward", "dx", dx, dx.device());
-    expect("gather_rows backward", "dy", dy, {index.dim(0), dx.dim(1)}, DType::f32, dx.device());
+    expect("gather_rows backward", "dy", dy, {index.dim(0), dx.dim(1)}, dx.dtype(), dx.device());
     const int32_t* at = checked_entries("gather_rows backward", "index", index, 0, dx.dim(0));
     add_rows(dy, dx, [at](int64_t n) { return int64_t{at[n]}; });
 }
@@ -108,9 +114,10 @@ void gather_rows_backward(const Tensor& dy, const Tensor& index, Tensor& dx) {
 Tensor splice_rows(const Tensor& a, const Tensor& b, const Tensor& plan) {
     const Device device = a.device();
     expect_matrix("splice_rows", "a", a, device);
-    expect("splice_rows", "b", b, {b.shape()[0], a.dim(1)}, DType::f32, device);
+    expect("splice_rows", "b", b, {b.shape()[0], a.dim(1)}, a.dtype(), device);
     const int32_t* at = checked_entries("splice_rows", "plan", plan, b.dim(0), a.dim(0));
     const int64_t d = a.dim(1), rows = plan.dim(0);
+    if (f64::runs(a)) return f64::splice_rows(a, b, at, rows);
     Tensor y = Tensor::empty({rows, d}, DType::f32, device);
     if (device != Device::cpu) {
         const Tensor entries = plan.mirror(device);
@@ -129,14 +136,14 @@ Tensor splice_rows(const Tensor& a, const Tensor& b, const Tensor& plan) {
 
 void splice_rows_backward_a(const Tensor& dy, const Tensor& plan, Tensor& da) {
     expect_matrix("splice_rows backward", "da", da, da.device());
-    expect("splice_rows backward", "dy", dy, {plan.dim(0), da.dim(1)}, DType::f32, da.device());
+    expect("splice_rows backward", "dy", dy, {plan.dim(0), da.dim(1)}, da.dtype(), da.device());
     const int32_t* at = checked_entries("splice_rows backward", "plan", plan, int64_t{1} << 31, da.dim(0));
     add_rows(dy, da, [at](int64_t t) { return int64_t{at[t]}; });
 }
 
 void splice_rows_backward_b(const Tensor& dy, const Tensor& plan, Tensor& db) {
     expect_matrix("splice_rows backward", "db", db, db.device());
-    expect("splice_rows backward", "dy", dy, {plan.dim(0), db.dim(1)}, DType::f32, db.device());
+    expect("splice_rows backward", "dy", dy, {plan.dim(0), db.dim(1)}, db.dtype(), db.device());
     const int32_t* at = checked_entries("splice_rows backward", "plan", plan, db.dim(0), int64_t{1} << 31);
     add_rows(dy, db, [at](int64_t t) { return -1 - int64_t{at[t]}; });
 }

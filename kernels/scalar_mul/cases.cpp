@@ -5,11 +5,6 @@ namespace wavllm {
 
 OP_CASES(scalar_mul) {
     op.forward = [](Inputs in, const Params&) { return kernels::scalar_mul(in[0], in[1]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        Array64 y = in[0];
-        for (double& v : y.v) v *= in[1][0];
-        return y;
-    };
     const auto one = [&](const char* name, const Shape& shape, double s, bool bench = false) {
         const auto n = static_cast<double>(shape.numel());
         op.add({.name = name,

@@ -4,11 +4,13 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/scalar_mul/scalar_mul_body.h"
+#include "kernels/scalar_mul/scalar_mul_f64.h"
 #include "kernels/scale/scale.h"
 
 namespace wavllm::kernels {
 
 Tensor scalar_mul(const Tensor& x, const Tensor& s) {
+    if (f64::runs(x)) return f64::scalar_mul(x, s);
     const Device device = x.device();
     expect("scalar_mul", "x", x, DType::f32, device);
     expect("scalar_mul", "s", s, {1}, DType::f32, device);
@@ -20,6 +22,7 @@ Tensor scalar_mul(const Tensor& x, const Tensor& s) {
 }
 
 void scalar_mul_backward_s(const Tensor& dy, const Tensor& x, Tensor& ds) {
+    if (f64::runs(x)) return f64::scalar_mul_backward_s(dy, x, ds);
     const Device device = x.device();
     expect("scalar_mul backward", "x", x, DType::f32, device);
     expect("scalar_mul backward", "dy", dy, x.shape(), DType::f32, device);

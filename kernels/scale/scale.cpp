@@ -3,10 +3,13 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/scale/scale_body.h"
+#include "kernels/scale/scale_f64.h"
 
 namespace wavllm::kernels {
 
-Tensor scale(const Tensor& x, float s) {
+Tensor scale(const Tensor& x, double number) {
+    if (f64::runs(x)) return f64::scale(x, number);
+    const auto s = static_cast<float>(number);
     const Device device = x.device();
     expect("scale", "x", x, DType::f32, device);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);

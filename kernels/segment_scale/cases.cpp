@@ -9,17 +9,6 @@ OP_CASES(segment_scale) {
     op.forward = [](Inputs in, const Params& p) {
         return kernels::segment_scale(in[0], in[1], kernels::make_borders(p.list("lengths")));
     };
-    op.reference = [](Inputs64 in, const Params& p) {
-        Array64 y = in[0];
-        const int64_t n = y.shape.last();
-        int64_t t = 0, s = 0;
-        for (int64_t length : p.list("lengths")) {
-            for (int64_t end = t + length; t < end; ++t)
-                for (int64_t i = 0; i < n; ++i) y[t * n + i] *= in[1][s * n + i];
-            ++s;
-        }
-        return y;
-    };
     op.add(
         {.name = "one request", .inputs = {random({5, 7}), random({1, 7})}, .params = Params().list("lengths", {5})});
     op.add({.name = "three, one empty",

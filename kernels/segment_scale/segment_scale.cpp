@@ -4,11 +4,13 @@
 #include "kernels/common/column_sums_body.h"
 #include "kernels/common/on_device.h"
 #include "kernels/segment_scale/segment_scale_body.h"
+#include "kernels/segment_scale/segment_scale_f64.h"
 #include "tensor/thread_pool.h"
 
 namespace wavllm::kernels {
 
 Tensor segment_scale(const Tensor& x, const Tensor& r, const Tensor& borders) {
+    if (f64::runs(x)) return f64::segment_scale(x, r, borders);
     const Device device = x.device();
     expect("segment_scale", "x", x, DType::f32, device);
     const auto b = borders_of("segment_scale", borders, x.rows());
@@ -33,6 +35,7 @@ Tensor segment_scale(const Tensor& x, const Tensor& r, const Tensor& borders) {
 }
 
 void segment_scale_backward_r(const Tensor& dy, const Tensor& x, const Tensor& borders, Tensor& dr) {
+    if (f64::runs(x)) return f64::segment_scale_backward_r(dy, x, borders, dr);
     const Device device = x.device();
     expect("segment_scale backward", "x", x, DType::f32, device);
     expect("segment_scale backward", "dy", dy, x.shape(), DType::f32, device);

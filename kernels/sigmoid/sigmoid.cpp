@@ -3,10 +3,12 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/sigmoid/sigmoid_body.h"
+#include "kernels/sigmoid/sigmoid_f64.h"
 
 namespace wavllm::kernels {
 
 Tensor sigmoid(const Tensor& x) {
+    if (f64::runs(x)) return f64::sigmoid(x);
     const Device device = x.device();
     expect("sigmoid", "x", x, DType::f32, device);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
@@ -24,6 +26,7 @@ Tensor sigmoid(const Tensor& x) {
 }
 
 Tensor sigmoid_backward(const Tensor& dy, const Tensor& x) {
+    if (f64::runs(x)) return f64::sigmoid_backward(dy, x);
     const Device device = x.device();
     expect("sigmoid backward", "x", x, DType::f32, device);
     expect("sigmoid backward", "dy", dy, x.shape(), DType::f32, device);

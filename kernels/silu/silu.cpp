@@ -3,10 +3,12 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/silu/silu_body.h"
+#include "kernels/silu/silu_f64.h"
 
 namespace wavllm::kernels {
 
 Tensor silu(const Tensor& x) {
+    if (f64::runs(x)) return f64::silu(x);
     const Device device = x.device();
     expect("silu", "x", x, DType::f32, device);
     Tensor y = Tensor::empty(x.shape(), DType::f32, device);
@@ -24,6 +26,7 @@ Tensor silu(const Tensor& x) {
 }
 
 Tensor silu_backward(const Tensor& dy, const Tensor& x) {
+    if (f64::runs(x)) return f64::silu_backward(dy, x);
     const Device device = x.device();
     expect("silu backward", "x", x, DType::f32, device);
     expect("silu backward", "dy", dy, x.shape(), DType::f32, device);

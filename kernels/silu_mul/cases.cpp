@@ -6,17 +6,6 @@ namespace wavllm {
 OP_CASES(silu_mul) {
     op.same_bits = true;
     op.forward = [](Inputs in, const Params&) { return kernels::silu_mul(in[0]); };
-    op.reference = [](Inputs64 in, const Params&) {
-        const Array64& x = in[0];
-        const int64_t f = x.shape.last() / 2;
-        Array64 y(x.shape.with(-1, f));
-        for (int64_t r = 0; r < x.rows(); ++r)
-            for (int64_t i = 0; i < f; ++i) {
-                const double gate = x[r * 2 * f + i], up = x[r * 2 * f + f + i];
-                y[r * f + i] = gate / (1 + std::exp(-gate)) * up;
-            }
-        return y;
-    };
     op.add({.name = "one element", .inputs = {random({1, 2})}});
     op.add({.name = "no multiple of the vector width", .inputs = {random({3, 14})}});
     op.add({.name = "three dimensions", .inputs = {random({2, 3, 66})}});

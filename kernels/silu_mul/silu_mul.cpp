@@ -3,10 +3,12 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/silu_mul/silu_mul_body.h"
+#include "kernels/silu_mul/silu_mul_f64.h"
 
 namespace wavllm::kernels {
 
 Tensor silu_mul(const Tensor& gate_up) {
+    if (f64::runs(gate_up)) return f64::silu_mul(gate_up);
     const Device device = gate_up.device();
     expect("silu_mul", "gate_up", gate_up, DType::f32, device);
     if (gate_up.rank() == 0 || gate_up.shape().last() % 2 != 0)
@@ -31,6 +33,7 @@ Tensor silu_mul(const Tensor& gate_up) {
 }
 
 Tensor silu_mul_backward(const Tensor& dy, const Tensor& gate_up) {
+    if (f64::runs(gate_up)) return f64::silu_mul_backward(dy, gate_up);
     const Device device = gate_up.device();
     expect("silu_mul backward", "gate_up", gate_up, DType::f32, device);
     const int64_t f = gate_up.shape().last() / 2;

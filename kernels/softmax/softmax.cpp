@@ -3,6 +3,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/softmax/softmax_body.h"
+#include "kernels/softmax/softmax_f64.h"
 
 namespace wavllm::kernels {
 
@@ -19,6 +20,7 @@ WAVLLM_INLINE vf past_end(vf v, float fill, Lanes n) {
 }  // namespace
 
 Tensor softmax(const Tensor& x) {
+    if (f64::runs(x)) return f64::softmax(x);
     const Device device = x.device();
     expect("softmax", "x", x, DType::f32, device);
     const int64_t c = x.shape().last();
@@ -50,6 +52,7 @@ Tensor softmax(const Tensor& x) {
 }
 
 Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
+    if (f64::runs(y)) return f64::softmax_backward(dy, y);
     const Device device = y.device();
     expect("softmax backward", "y", y, DType::f32, device);
     expect("softmax backward", "dy", dy, y.shape(), DType::f32, device);

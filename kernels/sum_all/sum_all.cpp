@@ -4,6 +4,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/sum_all/sum_all_body.h"
+#include "kernels/sum_all/sum_all_f64.h"
 
 namespace wavllm::kernels {
 
@@ -28,6 +29,7 @@ double sum_of_chunks(const Tensor& x, F chunk_sum) {
 }  // namespace
 
 Tensor sum_all(const Tensor& x) {
+    if (f64::runs(x)) return f64::sum_all(x);
     const Device device = x.device();
     expect("sum_all", "x", x, DType::f32, device);
     if (device != Device::cpu) {
@@ -48,6 +50,7 @@ Tensor sum_all(const Tensor& x) {
 }
 
 Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
+    if (f64::runs(dy)) return f64::sum_all_backward(dy, shape);
     const Device device = dy.device();
     expect("sum_all backward", "dy", dy, {1}, DType::f32, device);
     Tensor dx = Tensor::empty(shape, DType::f32, device);
@@ -62,6 +65,7 @@ Tensor sum_all_backward(const Tensor& dy, const Shape& shape) {
 }
 
 double sum_of_squares(const Tensor& x) {
+    if (f64::runs(x)) return f64::sum_of_squares(x);
     const Device device = x.device();
     expect("sum_of_squares", "x", x, DType::f32, device);
     if (device != Device::cpu) {

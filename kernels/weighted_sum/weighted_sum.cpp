@@ -4,6 +4,7 @@
 #include "kernels/common/loops.h"
 #include "kernels/common/on_device.h"
 #include "kernels/weighted_sum/weighted_sum_body.h"
+#include "kernels/weighted_sum/weighted_sum_f64.h"
 
 namespace wavllm::kernels {
 
@@ -28,6 +29,7 @@ Tensor probabilities(std::string_view op, const Tensor& w, Device device) {
 }  // namespace
 
 Tensor weighted_sum(const Tensor& x, const Tensor& w) {
+    if (f64::runs(x)) return f64::weighted_sum(x, w);
     const Device device = x.device();
     expect("weighted_sum", "x", x, DType::f32, device);
     if (x.rank() != 3) throw ShapeError("weighted_sum: x must be [L, T, D], but is {}", x.describe());
@@ -51,6 +53,7 @@ Tensor weighted_sum(const Tensor& x, const Tensor& w) {
 }
 
 Tensor weighted_sum_backward_x(const Tensor& dy, const Tensor& w) {
+    if (f64::runs(dy)) return f64::weighted_sum_backward_x(dy, w);
     const Device device = dy.device();
     expect("weighted_sum backward", "dy", dy, DType::f32, device);
     if (dy.rank() != 2) throw ShapeError("weighted_sum backward: dy must be [T, D], but is {}", dy.describe());
@@ -73,6 +76,7 @@ Tensor weighted_sum_backward_x(const Tensor& dy, const Tensor& w) {
 }
 
 void weighted_sum_backward_w(const Tensor& dy, const Tensor& x, const Tensor& w, Tensor& dw) {
+    if (f64::runs(x)) return f64::weighted_sum_backward_w(dy, x, w, dw);
     const Device device = x.device();
     expect("weighted_sum backward", "x", x, DType::f32, device);
     if (x.rank() != 3) throw ShapeError("weighted_sum backward: x must be [L, T, D], but is {}", x.describe());

@@ -13,7 +13,7 @@ namespace wavllm {
 
 namespace {
 
-constexpr float kNormEps = 1e-5f;
+constexpr double kNormEps = 1e-5;
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include "autograd/ops/weighted_sum.h"
 #include "kernels/common/check.h"
 #include "models/connector/windows.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr const char* kSemantic = "audio_encoder.";
 constexpr const char* kAcoustic = "wavlm_encoder.";
-constexpr float kOutputNormEps = 1e-8f;
+constexpr double kOutputNormEps = 1e-8;
 
 bool has_adapters(const BridgeConfig& c) {
     return !c.qformer && !c.pooled;
@@ -101,7 +102,7 @@ SpeechBridge SpeechBridge::load(const Weights& weights, const BridgeConfig& conf
 void SpeechBridge::set_output_norm() {
     if (config_.output_norm <= 0) return;
     PurposeScope scope(Purpose::weights);
-    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm, DType::f32, model_device());
+    output_scale_ = Tensor::full({config_.llm_dim}, config_.output_norm, model_dtype(), model_device());
 }
 
 Tensor SpeechBridge::adapted(const Tensor& semantic, Tensor& borders, const Tensor& acoustic,

@@ -12,7 +12,7 @@ namespace wavllm {
 
 namespace {
 
-constexpr float kNormEps = 1e-5f;
+constexpr double kNormEps = 1e-5;
 
 }  // namespace
 
@@ -46,7 +46,7 @@ Tensor PooledConnector::forward(const Tensor& x, Tensor& borders, const Observer
     const Windows windows = cut_windows(borders, config_.frames);
     const Tensor frames = windows.frames.defined() ? gather_rows(x, windows.frames) : x;
     // equal scores: the weighted sum of a window is its mean
-    const Tensor scores = Tensor::zeros({frames.dim(0)}, DType::f32, x.device());
+    const Tensor scores = Tensor::zeros({frames.dim(0)}, x.dtype(), x.device());
     const Tensor pooled = attention_pool(frames, scores, windows.borders);
     observe(observer, "pooled", pooled);
     borders = windows.owners;

@@ -15,8 +15,8 @@ namespace wavllm {
 
 namespace {
 
-constexpr float kEncoderNormEps = 1e-5f;  // torch's default, for ln_speech and ln_audio
-constexpr float kNormEps = 1e-12f;        // BERT's
+constexpr double kEncoderNormEps = 1e-5;  // torch's default, for ln_speech and ln_audio
+constexpr double kNormEps = 1e-12;        // BERT's
 constexpr double kDeviation = 0.02;       // BERT's initializer_range
 
 enum class Start { normal, uniform, one, zero };
@@ -133,7 +133,7 @@ Tensor QFormer::start(int64_t windows) const {
 Tensor QFormer::layer(const Layer& l, const Tensor& h, const Tensor& frames, const Tensor& query_borders,
                       const Tensor& frame_borders) const {
     const int64_t heads = config_.heads, each = config_.dim / heads;
-    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(each)));
+    const double scale = 1 / std::sqrt(static_cast<double>(each));
     const auto in_heads = [&](const Tensor& x) { return reshape(x, {x.dim(0), heads, each}); };
     const auto apply = [](const Part& p, const Tensor& x) { return linear(x, p.weight, p.bias); };
     const auto norm = [](const Part& p, const Tensor& x) { return layer_norm(x, p.weight, p.bias, kNormEps); };

@@ -48,7 +48,8 @@ ordered_json llama_json(const LlamaConfig& k, bool tied) {
             {"num_attention_heads", k.heads},
             {"num_key_value_heads", k.kv_heads},
             {"max_position_embeddings", k.max_positions},
-            {"rms_norm_eps", std::stod(fmt::format("{}", k.norm_eps))},  // 1e-05, not the float's 9.99e-06
+            {"rms_norm_eps",
+             std::stod(fmt::format("{}", static_cast<float>(k.norm_eps)))},  // 1e-05, not the float's 9.99e-06
             {"rope_theta", k.rope_theta},
             {"tie_word_embeddings", tied},
             {"vocab_size", k.vocab}};
@@ -58,7 +59,7 @@ LlamaConfig released_llama(const ReleasedSizes& s, const ConvertOptions& o) {
     LlamaConfig k{.dim = s.dim, .layers = s.layers, .ffn = s.ffn, .vocab = s.vocab};
     k.heads = heads(o, s.dim, "LLaMA");
     k.kv_heads = k.heads;  // wk is square in this layout
-    k.norm_eps = 1e-6f;    // what the released code computes with
+    k.norm_eps = 1e-6;     // what the released code computes with
     return k;
 }
 

@@ -25,7 +25,7 @@ LlamaConfig from_gguf(const Checkpoint& c) {
     k.kv_heads =
         m.contains("llama.attention.head_count_kv") ? value<int64_t>(c, m, "llama.attention.head_count_kv") : k.heads;
     k.ffn = value<int64_t>(c, m, "llama.feed_forward_length");
-    k.norm_eps = value<float>(c, m, "llama.attention.layer_norm_rms_epsilon");
+    k.norm_eps = value<double>(c, m, "llama.attention.layer_norm_rms_epsilon");
     k.max_positions = value<int64_t>(c, m, "llama.context_length");
     if (m.contains("llama.rope.freq_base")) k.rope_theta = value<double>(c, m, "llama.rope.freq_base");
     k.vocab = c.at("token_embd.weight").shape.at(0);
@@ -70,7 +70,7 @@ LlamaConfig from_hugging_face(const Checkpoint& c) {
     k.kv_heads = m.contains("num_key_value_heads") ? value<int64_t>(c, m, "num_key_value_heads") : k.heads;
     k.ffn = value<int64_t>(c, m, "intermediate_size");
     k.vocab = value<int64_t>(c, m, "vocab_size");
-    k.norm_eps = value<float>(c, m, "rms_norm_eps");
+    k.norm_eps = value<double>(c, m, "rms_norm_eps");
     k.max_positions = value<int64_t>(c, m, "max_position_embeddings");
     if (m.contains("rope_theta")) k.rope_theta = value<double>(c, m, "rope_theta");
     k.rope_layout = RopeLayout::half_split;

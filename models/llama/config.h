@@ -8,7 +8,7 @@ namespace wavllm {
 struct LlamaConfig {
     int64_t dim = 0, layers = 0, heads = 0, kv_heads = 0, ffn = 0, vocab = 0;
     int64_t max_positions = 2048;
-    float norm_eps = 1e-5f;  ///< 1e-6 in the released WavLLM code, 1e-5 in Hugging Face's config of LLaMA-2
+    double norm_eps = 1e-5;  ///< 1e-6 in the released WavLLM code, 1e-5 in Hugging Face's config of LLaMA-2
     double rope_theta = 10000;
     RopeLayout rope_layout = RopeLayout::interleaved;  ///< Meta, GGUF; Hugging Face weights are half_split
 

@@ -2,6 +2,7 @@
 
 #include "kernels/cache_append/cache_append.h"
 #include "kernels/common/check.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -10,7 +11,8 @@ KvCache::KvCache(const LlamaConfig& config, int64_t batch, int64_t capacity, Dev
     PurposeScope scope(Purpose::kv_cache);
     for (int64_t i = 0; i < config.layers; ++i)
         for (auto* side : {&keys_, &values_})
-            side->push_back(Tensor::empty({batch, capacity, config.kv_heads, config.head_dim()}, DType::f32, device));
+            side->push_back(
+                Tensor::empty({batch, capacity, config.kv_heads, config.head_dim()}, model_dtype(), device));
     lengths_ = Tensor::zeros({batch}, DType::i64);
 }
 

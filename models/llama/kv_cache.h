@@ -22,7 +22,7 @@ public:
         return lengths_.data<int64_t>()[request];
     }
     const Tensor& keys(int64_t layer) const {
-        return keys_[static_cast<size_t>(layer)];  ///< [batch, capacity, kv_heads, head_dim] f32
+        return keys_[static_cast<size_t>(layer)];  ///< [batch, capacity, kv_heads, head_dim] in model_dtype()
     }
     const Tensor& values(int64_t layer) const {
         return values_[static_cast<size_t>(layer)];

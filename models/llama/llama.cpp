@@ -75,7 +75,7 @@ Tensor Llama::attention(int64_t layer, const Tensor& x, const LlamaPass& pass) c
         observe(pass.observer, fmt::format("layer{}.keys", layer), k);
         observe(pass.observer, fmt::format("layer{}.values", layer), v);
     }
-    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dh)));
+    const double scale = 1 / std::sqrt(static_cast<double>(dh));
     const Tensor mixed =
         pass.cache
             ? cached_attention(layer, q, k, v, pass)
@@ -89,7 +89,7 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
         throw Error("llama: a KV cache is for inference; use NoGrad, or no cache in training");
     KvCache& cache = *pass.cache;
     const auto borders = kernels::borders_of("llama", pass.borders, q.dim(0));
-    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim())));
+    const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim()));
     cache.write(layer, k, v, pass.borders, pass.lengths);
     if (pass.lengths.device() != Device::cpu) {
         const auto seen = [&](const Tensor& t) { return t.slice(1, 0, pass.longest); };
@@ -104,7 +104,7 @@ Tensor Llama::cached_attention(int64_t layer, const Tensor& q, const Tensor& k, 
     const DType products = blocks_[static_cast<size_t>(layer)].q.dtype();
     if (fresh) return wavllm::attention(q, k, v, {pass.borders, pass.borders, AttentionMask::causal, scale, products});
     // A later turn of a conversation: the new rows of each request see all that its cache holds.
-    Tensor y = Tensor::empty({q.dim(0), config_.dim}, DType::f32, q.device());
+    Tensor y = Tensor::empty({q.dim(0), config_.dim}, q.dtype(), q.device());
     for (int64_t i = 0; i < cache.batch(); ++i) {
         const int64_t begin = borders[static_cast<size_t>(i)], end = borders[static_cast<size_t>(i) + 1];
         const int64_t keys = cache.length(i) + end - begin;

@@ -50,6 +50,13 @@ public:
     Device device() const {
         return norm_.device();
     }
+    DType dtype() const {
+        return norm_.dtype();  ///< of all that it computes: f32, or f64 in the reference mode
+    }
+    /// What somebody computed in f32, to go on with: on device(), widened if dtype() is f64.
+    Tensor input(const Tensor& t) const {
+        return (t.dtype() == dtype() ? t : t.to(dtype())).to(device());
+    }
     /// Token embeddings [T, dim] of i32 ids.
     Tensor embed(const Tensor& ids) const;
     /// Root mean square over the embedding table: what an adapter's output norm aims at.

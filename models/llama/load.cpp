@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "models/llama/llama.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -45,7 +46,6 @@ Llama Llama::load(const Weights& weights, const LlamaConfig& config, DType panel
     m.config_ = config;
     const int64_t d = config.dim, kv = config.kv_heads * config.head_dim();
     m.embedding_ = weights.stored(n.embedding, {config.vocab, d});
-    if (m.embedding_.dtype() == DType::f64) m.embedding_ = weights.f32(n.embedding, {config.vocab, d});
     m.norm_ = weights.f32(n.norm, {d});
     if (panels != DType::f32 && m.embedding_.dtype() == DType::f32) {
         PurposeScope scope(Purpose::weights);
@@ -68,7 +68,7 @@ Llama Llama::load(const Weights& weights, const LlamaConfig& config, DType panel
                              .down = w.packed(n.down, d, config.ffn, panels)});
     }
     PurposeScope scope(Purpose::weights);
-    const RopeTable table = make_rope_table(config.max_positions, config.head_dim(), config.rope_theta);
+    const RopeTable table = make_rope_table(config.max_positions, config.head_dim(), config.rope_theta, model_dtype());
     m.rope_ = {table.cos.to(model_device()), table.sin.to(model_device())};
     return m;
 }

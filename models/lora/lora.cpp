@@ -6,6 +6,7 @@
 #include "autograd/ops/rows.h"
 #include "autograd/ops/scale.h"
 #include "tensor/error.h"
+#include "tensor/model_dtype.h"
 #include "tensor/philox.h"
 #include "tensor/text.h"
 
@@ -38,11 +39,12 @@ std::array<bool, 4> lora_targets(std::string_view letters) {
 
 LoraRun LoraRun::times(double factor) const {
     if (factor == 1) return *this;
-    const auto f = static_cast<float>(factor);
     LoraRun run = *this;
-    run.scale.s *= f;
-    if (run.scale.r.defined()) run.scale.r = wavllm::scale(run.scale.r, f);
-    if (run.kv_r.defined()) run.kv_r = wavllm::scale(run.kv_r, f);
+    // in f32 the product is rounded as that of two floats, as scale() rounds r's
+    run.scale.s =
+        model_dtype() == DType::f64 ? scale.s * factor : static_cast<float>(scale.s) * static_cast<float>(factor);
+    if (run.scale.r.defined()) run.scale.r = wavllm::scale(run.scale.r, factor);
+    if (run.kv_r.defined()) run.kv_r = wavllm::scale(run.kv_r, factor);
     return run;
 }
 

@@ -64,8 +64,8 @@ public:
     const LoraConfig& config() const {
         return config_;
     }
-    float stage1_scale() const {
-        return static_cast<float>(config_.alpha / static_cast<double>(config_.rank));
+    double stage1_scale() const {
+        return config_.alpha / static_cast<double>(config_.rank);
     }
     const LoraPair& pair(int64_t layer, LoraTarget target) const {
         return pairs_[static_cast<size_t>(layer * 4 + static_cast<int>(target))];

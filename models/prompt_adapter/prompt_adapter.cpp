@@ -69,7 +69,7 @@ Tensor PromptAdapter::forward(const Tensor& t, const Tensor& borders, const Obse
     const Tensor scores = linear(p, score_, score_bias_);
     // eq. 3, with the bias added to the sum instead of to its parts
     const Tensor raw = add_bias(attention_pool(p, scores, borders), fc2_bias_);
-    const Tensor r = config_.clamp > 0 ? clamp(raw, 0, static_cast<float>(config_.clamp)) : raw;
+    const Tensor r = config_.clamp > 0 ? clamp(raw, 0, config_.clamp) : raw;
     if (observer) {
         observe(observer, "fc1", inner);
         observe(observer, "o", add_bias(p, fc2_bias_));

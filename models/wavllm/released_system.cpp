@@ -1,6 +1,7 @@
 #include "models/wavllm/released_system.h"
 
 #include "kernels/log_mel/log_mel.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -88,7 +89,7 @@ ReleasedCheckpoint::ReleasedCheckpoint(const Checkpoint& checkpoint, const Relea
     llama_.ffn = k.ffn;
     llama_.vocab = k.vocab;
     llama_.max_positions = 4096;
-    llama_.norm_eps = static_cast<float>(preset.model.norm_eps);
+    llama_.norm_eps = preset.model.norm_eps;
 }
 
 WhisperEncoder ReleasedCheckpoint::whisper(DType panels) const {
@@ -133,7 +134,7 @@ System load_released_system(const Checkpoint& checkpoint, std::shared_ptr<const 
                          s.llama->config().vocab, s.tokenizer->vocab_size());
     {
         PurposeScope scope(Purpose::weights);
-        s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels).to(s.encoder->device());
+        s.mel_filters = model_input(kernels::make_mel_filters(s.encoder->config().mels, model_dtype()));
     }
     s.model = std::make_unique<Wavllm>(parts.model(s.llama));
     return s;

@@ -7,6 +7,7 @@
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/log_mel/log_mel.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -101,7 +102,7 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
              .tokenizer = std::move(tokenizer)};
     {
         PurposeScope scope(Purpose::weights);
-        s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels).to(s.encoder->device());
+        s.mel_filters = model_input(kernels::make_mel_filters(s.encoder->config().mels, model_dtype()));
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
     const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout, lora_targets(preset.lora.targets)};

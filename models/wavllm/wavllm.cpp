@@ -22,11 +22,10 @@ Wavllm::Wavllm(std::shared_ptr<const Llama> llama, SpeechBridge bridge, Lora lor
 }
 
 Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer) const {
-    const Device device = llama_->device();
-    if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, DType::f32, device);
+    if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, llama_->dtype(), llama_->device());
     borders = batch.feature_borders;
-    const Tensor acoustic = batch.acoustic.defined() ? batch.acoustic.to(device) : Tensor();
-    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer,
+    const Tensor acoustic = batch.acoustic.defined() ? llama_->input(batch.acoustic) : Tensor();
+    return bridge_.forward(llama_->input(batch.features), borders, acoustic, batch.acoustic_borders, observer,
                            batch.clip_borders);
 }
 
@@ -62,7 +61,7 @@ LlmInput Wavllm::inputs(const SpeechBatch& batch, const Observer* observer) cons
 
 LoraRun Wavllm::stage1_run() const {
     LoraRun run;
-    run.scale.s = lora_.defined() ? lora_.stage1_scale() : 1.0f;
+    run.scale.s = lora_.defined() ? lora_.stage1_scale() : 1;
     return run;
 }
 
@@ -125,7 +124,7 @@ WavllmLoss Wavllm::loss(const SpeechBatch& batch, const StepContext& context) co
         const CrossEntropy ce = cross_entropy_of(batch, x, context);
         result.ce = ce.loss;
         result.row_losses = ce.row_losses;
-        result.loss = context.ce_weight == 1 ? ce.loss : scale(ce.loss, static_cast<float>(context.ce_weight));
+        result.loss = context.ce_weight == 1 ? ce.loss : scale(ce.loss, context.ce_weight);
     }
     if (context.ctc_weight > 0) {
         if (!batch.ctc.defined()) throw ShapeError("wavllm: a CTC loss is asked for, but the batch has no CTC targets");
@@ -134,7 +133,7 @@ WavllmLoss Wavllm::loss(const SpeechBatch& batch, const StepContext& context) co
         const CtcLoss ctc = ctc_.loss(x, batch.ctc, *llama_, n);
         result.ctc = ctc.loss;
         result.ctc_infeasible = ctc.infeasible;
-        const Tensor weighted = scale(ctc.loss, static_cast<float>(context.ctc_weight));
+        const Tensor weighted = scale(ctc.loss, context.ctc_weight);
         result.loss = result.loss.defined() ? result.loss + weighted : weighted;
     }
     return result;

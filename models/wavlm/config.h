@@ -21,7 +21,7 @@ struct WavlmConfig {
     int64_t buckets = 320, max_distance = 800;            ///< of relative positions
     /// false: LayerNorm after each residual sum (base). true: before each branch, and once at the end (large).
     bool pre_norm = false;
-    float norm_eps = 1e-5f;
+    double norm_eps = 1e-5;
 
     int64_t head_dim() const {
         return dim / heads;

@@ -58,7 +58,7 @@ Tensor WavlmEncoder::gate(const Layer& l, const Tensor& x, const Call& call) con
 
 Tensor WavlmEncoder::attend(const Layer& l, const Tensor& x, const Call& call) const {
     const int64_t rows = x.dim(0), heads = config_.heads, dh = config_.head_dim();
-    const auto scale_factor = static_cast<float>(1 / std::sqrt(static_cast<double>(dh)));
+    const double scale_factor = 1 / std::sqrt(static_cast<double>(dh));
     const AttentionLayout layout{call.borders, call.borders, AttentionMask::full, scale_factor};
     const AttentionBias bias{gate(l, x, call), call.by_distance};
     if (trainable_) {
@@ -94,7 +94,7 @@ void WavlmEncoder::run_layers(const Tensor& x, const Tensor& borders, int64_t la
     const Call call{.borders = borders,
                     .by_distance = trainable_ ? gather_rows(distance_table_, distance_buckets_) : by_distance_,
                     .whole = kernels::make_borders({&rows, 1}),
-                    .two = Tensor::full({rows, config_.heads}, 2, DType::f32, device()),
+                    .two = Tensor::full({rows, config_.heads}, 2, x.dtype(), device()),
                     .observer = observer};
     const auto show = [&](int64_t i, const Tensor& h) {
         if (observer) observe(observer, fmt::format("hidden{}", i), h);
@@ -121,7 +121,7 @@ Tensor WavlmEncoder::encode(const Tensor& x, const Tensor& borders, int64_t laye
 Tensor WavlmEncoder::forward(const Tensor& samples, const Tensor& borders, const Observer* observer) const {
     const NoGrad no_grad;
     const Tensor x = project(features(samples, borders, observer), observer);
-    Tensor all = Tensor::empty({config_.layers + 1, x.dim(0), config_.dim}, DType::f32, device());
+    Tensor all = Tensor::empty({config_.layers + 1, x.dim(0), config_.dim}, x.dtype(), device());
     run_layers(x, frame_borders(borders), config_.layers, observer,
                [&](int64_t i, const Tensor& h) { all.select(0, i).assign(h); });
     return all;

@@ -33,6 +33,10 @@ public:
     Device device() const {
         return encoder_norm_.weight.device();
     }
+    /// What it computes in: f32, or f64 in the reference mode.
+    DType dtype() const {
+        return encoder_norm_.weight.dtype();
+    }
     /// Waveforms to all hidden states, [layers + 1, T, dim]: 0 is the first layer's input, then every layer's output. What
     /// SpeechBridge::forward takes as `acoustic`, with frame_borders(borders).
     /// samples: [N] f32 on the CPU, 16 kHz, clips end to end, of any length; borders: i64 [clips + 1] in samples. A clip's
@@ -48,7 +52,7 @@ public:
     // forward() in its parts. With trainable parameters they are differentiable, and keep whole activations; pre-training
     // puts mask_embedding() between the second and the third.
     /// [T, conv_dim].
-    Tensor features(const Tensor& samples, const Tensor& borders, const Observer* observer = nullptr) const;
+    Tensor features(const Tensor& waveforms, const Tensor& borders, const Observer* observer = nullptr) const;
     /// [T, dim].
     Tensor project(const Tensor& features, const Observer* observer = nullptr) const;
     /// x: [T, dim] with borders in frames; gives the hidden state after that many layers, of all if it is negative.
@@ -98,6 +102,7 @@ private:
     class Source;
     void make(Source& source);
     Tensor norm(const Norm& n, const Tensor& x) const;
+    template <class T>
     Conv fold_group_norm(const Tensor& samples) const;
     Tensor clip_features(const Tensor& samples, const Observer* observer) const;
     template <class Each>

@@ -8,7 +8,7 @@ std::string WavlmEncoder::fingerprint() const {
     Fingerprint f;
     const WavlmConfig& c = config_;
     f.numbers("wavlm", c.dim, c.layers, c.heads, c.ffn, c.conv_bias, c.conv_layer_norm, c.position_kernel,
-              c.position_groups, c.buckets, c.max_distance, c.pre_norm, c.norm_eps);
+              c.position_groups, c.buckets, c.max_distance, c.pre_norm, static_cast<float>(c.norm_eps));
     for (size_t i = 0; i < c.conv_dim.size(); ++i) f.numbers(c.conv_dim[i], c.conv_kernel[i], c.conv_stride[i]);
     const auto tensor = [&](const Tensor& t) {
         if (t.defined()) f.add(t);

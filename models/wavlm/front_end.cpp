@@ -14,7 +14,7 @@ namespace wavllm {
 
 namespace {
 
-constexpr float kConvNormEps = 1e-5f;
+constexpr double kConvNormEps = 1e-5;
 // Frames of the result that a frozen front end computes at a time, 2.56 s: its widest layer then takes 16 MiB.
 constexpr int64_t kChunkFrames = 128;
 
@@ -24,7 +24,8 @@ Tensor one_sequence(int64_t rows) {
 
 /// Mean and covariance of the windows that a convolution of one channel sees, in f64.
 struct WindowMoments {
-    WindowMoments(const float* x, int64_t samples, int64_t taps, int64_t stride)
+    template <class T>
+    WindowMoments(const T* x, int64_t samples, int64_t taps, int64_t stride)
         : n(static_cast<size_t>(taps)), mean(n), covariance(n * n) {
         const int64_t windows = (samples - taps) / stride + 1;
         std::vector<double> w(n);
@@ -55,12 +56,13 @@ Tensor WavlmEncoder::Conv::operator()(const Tensor& x, const Tensor& borders, Co
 /// w.x for windows x of one channel, so over all time its mean is w.m and its variance w'Cw, with m and C those of the
 /// windows: the statistics of a clip of any length are known before anything is convolved. Its bias, if it has one,
 /// goes with the mean.
+template <class T>
 WavlmEncoder::Conv WavlmEncoder::fold_group_norm(const Tensor& samples) const {
     const Conv& c = convs_[0];
     const int64_t channels = config_.conv_dim[0], taps = config_.conv_kernel[0];
-    const WindowMoments moments(samples.data<float>(), samples.numel(), taps, config_.conv_stride[0]);
-    Tensor weight = Tensor::empty(c.weight.shape()), bias = Tensor::empty({channels});
-    const float *w = c.weight.data<float>(), *scale = c.norm.weight.data<float>(), *shift = c.norm.bias.data<float>();
+    const WindowMoments moments(samples.data<T>(), samples.numel(), taps, config_.conv_stride[0]);
+    Tensor weight = Tensor::empty(c.weight.shape(), samples.dtype()), bias = Tensor::empty({channels}, samples.dtype());
+    const T *w = c.weight.data<T>(), *scale = c.norm.weight.data<T>(), *shift = c.norm.bias.data<T>();
     for (int64_t o = 0; o < channels; ++o, w += taps) {
         double mean = 0, variance = 0;
         for (size_t k = 0; k < moments.n; ++k) {
@@ -68,10 +70,9 @@ WavlmEncoder::Conv WavlmEncoder::fold_group_norm(const Tensor& samples) const {
             for (size_t l = 0; l < moments.n; ++l)
                 variance += static_cast<double>(w[k]) * w[l] * moments.covariance[k * moments.n + l];
         }
-        const double factor = scale[o] / std::sqrt(std::max(variance, 0.0) + kConvNormEps);
-        for (int64_t k = 0; k < taps; ++k)
-            weight.mutable_data<float>()[o * taps + k] = static_cast<float>(w[k] * factor);
-        bias.mutable_data<float>()[o] = static_cast<float>(shift[o] - mean * factor);
+        const double factor = scale[o] / std::sqrt(std::max(variance, 0.0) + static_cast<T>(kConvNormEps));
+        for (int64_t k = 0; k < taps; ++k) weight.mutable_data<T>()[o * taps + k] = static_cast<T>(w[k] * factor);
+        bias.mutable_data<T>()[o] = static_cast<T>(shift[o] - mean * factor);
     }
     Conv folded;
     folded.packed = PackedConv::pack(weight.to(device()));
@@ -79,11 +80,13 @@ WavlmEncoder::Conv WavlmEncoder::fold_group_norm(const Tensor& samples) const {
     return folded;
 }
 
-/// samples: [N] of one clip. A frame's bits do not depend on where chunks begin.
+/// samples: [N] of one clip, in the dtype of the weights. A frame's bits do not depend on where chunks begin.
 Tensor WavlmEncoder::clip_features(const Tensor& samples, const Observer* observer) const {
     const int64_t frames = config_.frames(samples.numel()), chunk = observer ? frames : kChunkFrames;
-    const Conv first = config_.conv_layer_norm ? convs_[0] : fold_group_norm(samples);
-    Tensor result = Tensor::empty({frames, config_.conv_dim.back()}, DType::f32, device());
+    const Conv first = config_.conv_layer_norm         ? convs_[0]
+                       : samples.dtype() == DType::f64 ? fold_group_norm<double>(samples)
+                                                       : fold_group_norm<float>(samples);
+    Tensor result = Tensor::empty({frames, config_.conv_dim.back()}, samples.dtype(), device());
     for (int64_t begin = 0; begin < frames; begin += chunk) {
         const int64_t end = std::min(begin + chunk, frames), from = begin * config_.hop(),
                       to = (end - 1) * config_.hop() + config_.window();
@@ -102,8 +105,9 @@ Tensor WavlmEncoder::clip_features(const Tensor& samples, const Observer* observ
     return result;
 }
 
-Tensor WavlmEncoder::features(const Tensor& samples, const Tensor& borders, const Observer* observer) const {
-    kernels::expect("wavlm", "samples", samples, Shape{samples.numel()});
+Tensor WavlmEncoder::features(const Tensor& waveforms, const Tensor& borders, const Observer* observer) const {
+    kernels::expect("wavlm", "samples", waveforms, Shape{waveforms.numel()});
+    const Tensor samples = dtype() == DType::f64 ? waveforms.to(DType::f64) : waveforms;
     const auto b = kernels::borders_of("wavlm", borders, samples.numel());
     for (size_t i = 0; i + 1 < b.size(); ++i)
         if (config_.frames(b[i + 1] - b[i]) < 1)
@@ -128,7 +132,7 @@ Tensor WavlmEncoder::features(const Tensor& samples, const Tensor& borders, cons
     } else {
         const Tensor out = frame_borders(borders);
         const int64_t* to = out.data<int64_t>();
-        h = Tensor::empty({to[b.size() - 1], config_.conv_dim.back()}, DType::f32, device());
+        h = Tensor::empty({to[b.size() - 1], config_.conv_dim.back()}, samples.dtype(), device());
         for (size_t i = 0; i + 1 < b.size(); ++i)
             h.slice(0, to[i], to[i + 1]).assign(clip_features(samples.slice(0, b[i], b[i + 1]), observer));
     }

@@ -4,24 +4,30 @@
 
 #include "kernels/rows/rows.h"
 #include "models/wavlm/encoder.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
 namespace {
 
 /// w = g v / ||v||, with one norm for each tap (Salimans & Kingma 2016): how the positional convolution is stored.
-Tensor fold_weight_norm(const Tensor& g, const Tensor& v) {
-    Tensor w = Tensor::empty(v.shape());
+template <class T>
+Tensor fold_weight_norm_in(const Tensor& g, const Tensor& v) {
+    Tensor w = Tensor::empty(v.shape(), v.dtype());
     const int64_t rows = v.dim(0) * v.dim(1), taps = v.dim(2);
-    const float *pg = g.data<float>(), *pv = v.data<float>();
-    float* pw = w.mutable_data<float>();
+    const T *pg = g.data<T>(), *pv = v.data<T>();
+    T* pw = w.mutable_data<T>();
     for (int64_t k = 0; k < taps; ++k) {
         double sum = 0;
         for (int64_t r = 0; r < rows; ++r) sum += static_cast<double>(pv[r * taps + k]) * pv[r * taps + k];
         const double factor = pg[k] / std::sqrt(sum);
-        for (int64_t r = 0; r < rows; ++r) pw[r * taps + k] = static_cast<float>(pv[r * taps + k] * factor);
+        for (int64_t r = 0; r < rows; ++r) pw[r * taps + k] = static_cast<T>(pv[r * taps + k] * factor);
     }
     return w;
+}
+
+Tensor fold_weight_norm(const Tensor& g, const Tensor& v) {
+    return v.dtype() == DType::f64 ? fold_weight_norm_in<double>(g, v) : fold_weight_norm_in<float>(g, v);
 }
 
 Tensor positional_weight(const Weights& w, const Shape& shape) {
@@ -80,7 +86,7 @@ public:
         const std::string q = name + "q_proj", k = name + "k_proj", v = name + "v_proj";
         const auto stacked = [&](const char* kind, const Shape& shape, const Shape& each) {
             PurposeScope scope(Purpose::weights);
-            Tensor all = Tensor::empty(shape, DType::f32, model_device());
+            Tensor all = Tensor::empty(shape, model_dtype(), model_device());
             int64_t at = 0;
             for (const std::string& part : {q, k, v}) {
                 all.slice(0, at, at + dim).assign(tensor(part + kind, each, 0));
@@ -199,7 +205,7 @@ void WavlmEncoder::make(Source& from) {
     distance_buckets_ = Tensor::from(buckets, {static_cast<int64_t>(buckets.size())});
     if (!trainable_) by_distance_ = kernels::gather_rows(distance_table_, distance_buckets_);
     const std::vector<float> fours{1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1};
-    fours_ = PackedWeight::pack(Tensor::from(fours, {2, 8}), DType::f32, model_device());
+    fours_ = PackedWeight::pack(Tensor::from(fours, {2, 8}).to(model_dtype()), DType::f32, model_device());
 }
 
 WavlmEncoder WavlmEncoder::load(const Weights& weights, const WavlmConfig& config, DType panels) {

@@ -14,7 +14,7 @@ struct WhisperConfig {
     int64_t max_source_positions = 1500;  ///< encoder frames, 20 ms each
     int64_t max_target_positions = 448;   ///< tokens, prompt included
     int64_t vocab = 0;
-    float norm_eps = 1e-5f;
+    double norm_eps = 1e-5;
 
     int64_t head_dim() const {
         return dim / heads;

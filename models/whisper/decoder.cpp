@@ -10,6 +10,7 @@
 #include "autograd/ops/rows.h"
 #include "kernels/common/check.h"
 #include "kernels/decode_attention/decode_attention.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -22,7 +23,7 @@ WhisperCache::WhisperCache(const WhisperConfig& config, int64_t slots, int64_t c
     PurposeScope scope(Purpose::kv_cache);
     for (int64_t i = 0; i < config.decoder_layers; ++i) {
         for (auto [side, length] : {std::pair{&self_, capacity}, {&cross_, max_frames}})
-            side->push_back(Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, DType::f32, device));
+            side->push_back(Tensor::empty({slots, length, 2 * config.heads, config.head_dim()}, model_dtype(), device));
     }
     tokens_ = Tensor::zeros({slots}, DType::i64);
     frames_ = Tensor::zeros({slots}, DType::i64);
@@ -49,12 +50,12 @@ Tensor attend_slots(const Tensor& q, const Tensor& cache, const Tensor& lengths,
                     bool all_slots) {
     const int64_t heads = q.dim(1), dh = q.dim(2);
     const Tensor keys = cache.slice(2, 0, heads), values = cache.slice(2, heads, 2 * heads);
-    const float scale = whisper_attention_scale(dh);
+    const double scale = whisper_attention_scale(dh);
     if (all_slots) return kernels::decode_attention(q, keys, values, lengths, scale);
-    Tensor spread = kernels::workspace({cache.dim(0), heads, dh}, q.device());
+    Tensor spread = kernels::workspace({cache.dim(0), heads, dh}, q.device(), q.dtype());
     for (size_t i = 0; i < slots.size(); ++i) spread.select(0, slots[i]).assign(q.select(0, static_cast<int64_t>(i)));
     const Tensor all = kernels::decode_attention(spread, keys, values, lengths, scale);
-    Tensor y = Tensor::empty({static_cast<int64_t>(slots.size()), heads * dh}, DType::f32, q.device());
+    Tensor y = Tensor::empty({static_cast<int64_t>(slots.size()), heads * dh}, q.dtype(), q.device());
     for (size_t i = 0; i < slots.size(); ++i) y.select(0, static_cast<int64_t>(i)).assign(all.select(0, slots[i]));
     return y;
 }
@@ -71,7 +72,6 @@ WhisperDecoder WhisperDecoder::load(const Weights& weights, const WhisperConfig&
     m.config_ = config;
     const char* embedding = names.ctranslate2() ? "embeddings/weight" : "embed_tokens.weight";
     m.embedding_ = weights.stored(embedding, {config.vocab, d});
-    if (m.embedding_.dtype() == DType::f64) m.embedding_ = weights.f32(embedding, {config.vocab, d});
     m.head_ = PackedWeight::pack(m.embedding_, panels);
     if (names.ctranslate2()) weights.ignore("projection/weight");  // an alias of the embedding
     m.positions_ = names.positions(config.max_target_positions, d);
@@ -187,7 +187,7 @@ Tensor WhisperDecoder::cross_attention(Pass& pass, size_t layer, const Tensor& x
     const Tensor q = whisper_heads(b.cross_q(x), 0, heads, dh);
     const Tensor& cache = pass.cache.cross_[layer];
     if (!pass.first) return b.cross_out(attend_slots(q, cache, pass.cross_lengths, pass.slots, pass.all_slots));
-    Tensor mixed = Tensor::empty({x.dim(0), config_.dim}, DType::f32, x.device());
+    Tensor mixed = Tensor::empty({x.dim(0), config_.dim}, x.dtype(), x.device());
     for (size_t i = 0; i < pass.slots.size(); ++i) {
         const int64_t frames[] = {pass.cache.frames(pass.slots[i])}, rows[] = {pass.rows(i)};
         const Tensor kv = cache.select(0, pass.slots[i]).slice(0, 0, frames[0]);

@@ -62,11 +62,12 @@ WhisperFeatures whisper_features(std::span<const std::span<const float>> clips, 
                           : whisper_frames_kept(n);
         }
     const int64_t mels = mel_filters.dim(0);
-    f.mel = Tensor::empty({borders[chunks], mels}, DType::f32, mel_filters.device());
+    f.mel = Tensor::empty({borders[chunks], mels}, mel_filters.dtype(), mel_filters.device());
     for (size_t i = 0; i < clips.size(); ++i)
         for (int64_t c = clip_borders[i]; c < clip_borders[i + 1]; ++c) {
             const std::span<const float> samples = samples_of(i, c);
-            const Tensor x = Tensor::from(samples, {static_cast<int64_t>(samples.size())}).to(mel_filters.device());
+            const Tensor given = Tensor::from(samples, {static_cast<int64_t>(samples.size())});
+            const Tensor x = mel_filters.dtype() == DType::f64 ? given.to(DType::f64) : given.to(mel_filters.device());
             f.mel.slice(0, borders[c], borders[c + 1])
                 .assign(kernels::log_mel(x, mel_filters, borders[c + 1] - borders[c]));
         }
@@ -87,7 +88,7 @@ KeptFrames keep_frames(const Tensor& encoded, const Tensor& frame_borders, const
         result.rows = encoded;
         return result;
     }
-    result.rows = Tensor::empty({out[chunks], d}, DType::f32, encoded.device());
+    result.rows = Tensor::empty({out[chunks], d}, encoded.dtype(), encoded.device());
     for (int64_t c = 0; c < chunks; ++c) {
         const int64_t begin = in[static_cast<size_t>(c)];
         result.rows.slice(0, out[c], out[c] + n[c]).assign(encoded.slice(0, begin, begin + n[c]));

@@ -25,7 +25,7 @@ public:
 std::string WhisperEncoder::fingerprint() const {
     WhisperFingerprint f;
     f.numbers(config_.dim, config_.encoder_layers, config_.heads, config_.encoder_ffn, config_.mels,
-              config_.max_source_positions, config_.norm_eps);
+              config_.max_source_positions, static_cast<float>(config_.norm_eps));
     f.add(conv1_);
     f.add(conv1_bias_);
     f.add(conv2_);

@@ -6,6 +6,7 @@
 #include "autograd/ops/gelu.h"
 #include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
+#include "tensor/model_dtype.h"
 
 namespace wavllm {
 
@@ -29,7 +30,7 @@ WhisperNames WhisperNames::layer(int64_t i) const {
             ctranslate2_};
 }
 
-WhisperNorm WhisperNames::norm(const char* ct2, const char* hf, int64_t dim, float eps) const {
+WhisperNorm WhisperNames::norm(const char* ct2, const char* hf, int64_t dim, double eps) const {
     const Weights w = weights_.under(ctranslate2_ ? fmt::format("{}/", ct2) : fmt::format("{}.", hf));
     return {w.f32(ctranslate2_ ? "gamma" : "weight", {dim}), w.f32(ctranslate2_ ? "beta" : "bias", {dim}), eps};
 }
@@ -49,7 +50,7 @@ WhisperLinear WhisperNames::fused(const char* ct2, const char* hf, std::span<con
     result.weight = n == 2 ? w.packed({name(0), name(1)}, n * dim, dim, panels_)
                            : w.packed({name(0), name(1), name(2)}, n * dim, dim, panels_);
     PurposeScope scope(Purpose::weights);
-    result.bias = Tensor::zeros({n * dim}, DType::f32, model_device());
+    result.bias = Tensor::zeros({n * dim}, model_dtype(), model_device());
     for (int64_t i = 0; i < n; ++i) {
         const std::string_view part = parts[static_cast<size_t>(i)];
         if (part == "k_proj") continue;  // softmax does not see a bias of the keys, so Whisper has none
@@ -71,8 +72,8 @@ Tensor whisper_heads(const Tensor& fused, int64_t first, int64_t heads, int64_t 
     return fused.reshape({fused.dim(0), fused.dim(1) / head_dim, head_dim}).slice(1, first, first + heads);
 }
 
-float whisper_attention_scale(int64_t head_dim) {
-    return static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim)));
+double whisper_attention_scale(int64_t head_dim) {
+    return 1 / std::sqrt(static_cast<double>(head_dim));
 }
 
 }  // namespace wavllm

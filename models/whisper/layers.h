@@ -16,7 +16,7 @@ struct WhisperLinear {
 
 struct WhisperNorm {
     Tensor weight, bias;
-    float eps = 1e-5f;
+    double eps = 1e-5;
     Tensor operator()(const Tensor& x) const;
 };
 
@@ -30,7 +30,7 @@ public:
         return ctranslate2_;
     }
     WhisperNames layer(int64_t i) const;
-    WhisperNorm norm(const char* ct2, const char* hf, int64_t dim, float eps) const;
+    WhisperNorm norm(const char* ct2, const char* hf, int64_t dim, double eps) const;
     WhisperLinear linear(const char* ct2, const char* hf, int64_t out, int64_t in) const;
     /// Several projections of one input as one product, rows in order. CTranslate2 stores them so; Hugging Face has
     /// hf + "q_proj" and so on, of which "k_proj" has no bias.
@@ -65,6 +65,6 @@ struct WhisperFeedForward {
 /// Heads [first, first + heads) of a fused projection [T, n * heads * head_dim], a view [T, heads, head_dim].
 Tensor whisper_heads(const Tensor& fused, int64_t first, int64_t heads, int64_t head_dim);
 /// 1 / sqrt(head_dim).
-float whisper_attention_scale(int64_t head_dim);
+double whisper_attention_scale(int64_t head_dim);
 
 }  // namespace wavllm

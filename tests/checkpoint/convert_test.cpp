@@ -218,7 +218,7 @@ TEST_CASE("convert: parts of a released checkpoint stand alone") {
     const auto llama = run("llama", {"--naming", "hf", "--heads", "3"});
     const LlamaConfig k = llama_config(*llama);
     CHECK(k.rope_layout == RopeLayout::half_split);
-    CHECK(k.norm_eps == 1e-6f);
+    CHECK(k.norm_eps == 1e-6);
     const Weights weights(*llama);
     Llama::load(weights, k);
     weights.finish();

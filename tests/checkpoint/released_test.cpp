@@ -154,7 +154,7 @@ TEST_CASE("released checkpoint: Whisper and LLaMA are the same bits from each of
     llama.layers = llama.heads = llama.kv_heads = 3;
     llama.ffn = 64;
     llama.vocab = 32000;
-    llama.norm_eps = 1e-6f;
+    llama.norm_eps = 1e-6;
     const Tensor ids = Tensor::from(std::vector<int32_t>{1, 518, 25580, 29962}, {4});
     LlamaPass pass;
     pass.borders = Tensor::from(std::vector<int64_t>{0, 4}, {2});

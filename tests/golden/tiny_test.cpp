@@ -1,6 +1,7 @@
 // Witness: the golden values of the tiny WavLLM, computed in float64 by the released code (shared/golden/README.md).
 
-#include "models/checkpoint/checkpoint.h"
+#include "models/weights.h"
+#include "tensor/model_dtype.h"
 #include "tests/golden/support.h"
 #include "tests/support/temp_folder.h"
 
@@ -95,6 +96,29 @@ TEST_CASE("golden: --dump writes what was computed, under the same names") {
     CHECK(dumped->tensors().size() == 5);  // ids were not computed
     for (const StoredTensor& t : dumped->tensors()) CHECK(t.shape == golden->at(t.name).shape);
     CHECK(std::filesystem::exists(options.dump / "case.json.safetensors"));
+}
+
+TEST_CASE("golden: in double, all that float32 passes is right to float32's last digit") {
+    verify::Options options = golden_options(shared("golden"));
+    options.dtype = DType::f64;
+    const verify::Report in_f64 = verify::run(options);
+    CHECK(model_dtype() == DType::f32);
+    for (const verify::Line& l : in_f64.lines) {
+        const std::string text = verify::text_of(l);
+        CHECK_MESSAGE(l.status != Status::failed, text);
+        CHECK_MESSAGE(l.tolerance <= 0x1p-20, text);
+    }
+    CHECK(in_f64.broken.empty());
+    CHECK(in_f64.count(Status::passed) == whole().count(Status::passed));
+}
+
+TEST_CASE("golden: frozen weights in bf16 are refused in the reference mode, by name") {
+    const DTypeScope scope(DType::f64);
+    const auto checkpoint = open_checkpoint(shared("golden/llama_meta_naming_weights.safetensors"));
+    const std::string message =
+        message_of<DTypeError>([&] { Weights(*checkpoint).packed("output.weight", 8, 8, DType::bf16); });
+    CHECK(message.find("\"output.weight\" was asked for in bf16, but in the reference mode all is f64") !=
+          std::string::npos);
 }
 
 TEST_CASE("golden: the CUDA bodies, on the emulator, pass all that the cpu passes") {

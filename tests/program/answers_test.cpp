@@ -11,6 +11,7 @@
 #include "models/preset/preset.h"
 #include "tests/program/program.h"
 #include "tests/support/real_models.h"
+#include "tests/support/shared.h"
 #include "train/run_folder.h"
 
 using namespace wavllm;
@@ -91,6 +92,26 @@ TEST_CASE("program: transcribe FILE: the adapter that ships hears a speaker it w
         CAPTURE(facts.at("text").get<std::string>());
         CHECK(rates.normal_words.rate() <= 0.35);
     }
+}
+
+TEST_CASE("program: verify --dtype f64") {
+    const std::string golden = shared("golden").string();
+    const ProgramResult r =
+        run_program({"verify", "--golden", golden, "--dtype", "f64", "--only", "llama_namings", "--json"});
+    CAPTURE(r.err);
+    REQUIRE(r.code == 0);
+    const auto in_f32 =
+        nlohmann::json::parse(run_program({"verify", "--golden", golden, "--only", "llama_namings", "--json"}).out);
+    const auto error_of = [](const nlohmann::json& report) {
+        double worst = 0;
+        for (const auto& line : report.at("values"))
+            if (line.at("name") == "logits") worst = line.at("error");
+        return worst;
+    };
+    const double f64 = error_of(nlohmann::json::parse(r.out)), f32 = error_of(in_f32);
+    CHECK(f64 > 0);  // the golden values are rounded
+    CHECK(f64 < 0x1p-22);
+    CHECK(f32 > 2 * f64);
 }
 
 // Witness: the same message in text, and `transcribe` with the same prompt and head.

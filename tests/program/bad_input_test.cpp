@@ -8,6 +8,7 @@
 
 #include "models/checkpoint/checkpoint.h"
 #include "tests/program/program.h"
+#include "tests/support/shared.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -81,6 +82,15 @@ TEST_CASE("program: command lines that make no sense") {
     fails({"chat", "--prompt", "hi", "--lora-scale", "0.5"}, {"--lora-scale", "--system llm"});
     fails({"chat", "--prompt", "hi", "--system", "cascade", "--adapter", "x"}, {"--adapter", "--system cascade"});
     fails({"chat", "--prompt", "hi", "--system", "wavllm", "--model", "x"}, {"--model", "--system wavllm"});
+}
+
+TEST_CASE("program: verify in a dtype that there is not") {
+    const std::string golden = shared("golden").string();
+    fails({"verify", "--golden", golden, "--dtype", "f16"}, {"unknown dtype \"f16\"", "f32", "f64"});
+    fails({"--device", "sim", "verify", "--golden", golden, "--dtype", "f64"},
+          {"reference mode of the cpu", "device sim", "--device cpu"});
+    fails({"verify", "--golden", (shared("golden") / "real").string(), "--dtype", "f64"},
+          {"golden/real", "computed in float32", "--dtype f64"});
 }
 
 TEST_CASE("program: models that are not there") {

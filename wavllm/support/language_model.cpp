@@ -14,7 +14,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
 LanguageModel load_language_model(const std::string& name_or_path, DType panels, double norm_eps) {
     const auto checkpoint = open_checkpoint(find_model(name_or_path).model());
     LlamaConfig config = llama_config(*checkpoint);
-    if (norm_eps > 0) config.norm_eps = static_cast<float>(norm_eps);
+    if (norm_eps > 0) config.norm_eps = norm_eps;
     LanguageModel result;
     result.tokenizer = load_tokenizer(*checkpoint);
     const Weights weights(*checkpoint);

@@ -1,12 +1,13 @@
 #include "wavllm/verify/beams.h"
 
+#include "tensor/model_dtype.h"
 #include "wavllm/verify/golden_folder.h"
 
 namespace wavllm::verify {
 
 decltype(BeamOptions::on_step) BeamTrace::watch() {
     return [this](size_t request, std::span<const int32_t> parents, std::span<const int32_t> tokens,
-                  std::span<const float> log_probs) {
+                  std::span<const double> log_probs) {
         for (size_t i = 0; i < parents.size(); ++i)
             ids_[request].insert(ids_[request].end(), {int64_t{parents[i]}, int64_t{tokens[i]}});
         log_probs_[request].insert(log_probs_[request].end(), log_probs.begin(), log_probs.end());
@@ -18,7 +19,7 @@ Tensor BeamTrace::alive(size_t request) const {
 }
 
 Tensor BeamTrace::log_probs(size_t request) const {
-    return Tensor::from(log_probs_[request], {static_cast<int64_t>(log_probs_[request].size())});
+    return Tensor::from(log_probs_[request], {static_cast<int64_t>(log_probs_[request].size())}).to(model_dtype());
 }
 
 Tensor hypotheses_tensor(const std::vector<Hypothesis>& found) {
@@ -28,10 +29,9 @@ Tensor hypotheses_tensor(const std::vector<Hypothesis>& found) {
 }
 
 Tensor scores_tensor(const std::vector<Hypothesis>& found) {
-    std::vector<float> scores;
-    for (const Hypothesis& h : found)
-        scores.insert(scores.end(), {static_cast<float>(h.log_prob), static_cast<float>(h.score)});
-    return Tensor::from(scores, {static_cast<int64_t>(found.size()), 2});
+    std::vector<double> scores;
+    for (const Hypothesis& h : found) scores.insert(scores.end(), {h.log_prob, h.score});
+    return Tensor::from(scores, {static_cast<int64_t>(found.size()), 2}).to(model_dtype());
 }
 
 }  // namespace wavllm::verify

@@ -17,17 +17,17 @@ public:
     }
     /// i64 [steps * beams * 2]: parent and token of each beam.
     Tensor alive(size_t request) const;
-    /// f32 [steps * beams]
+    /// In the model's dtype, [steps * beams]
     Tensor log_probs(size_t request) const;
 
 private:
     std::vector<std::vector<int64_t>> ids_;
-    std::vector<std::vector<float>> log_probs_;
+    std::vector<std::vector<double>> log_probs_;
 };
 
 /// Their tokens, as beams_tensor (golden_folder.h) lays them out.
 Tensor hypotheses_tensor(const std::vector<Hypothesis>& found);
-/// f32 [n, 2]: log-probability and score.
+/// In the model's dtype, [n, 2]: log-probability and score.
 Tensor scores_tensor(const std::vector<Hypothesis>& found);
 
 }  // namespace wavllm::verify

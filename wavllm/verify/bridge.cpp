@@ -17,7 +17,7 @@ Tensor stored_hidden_states(const Tiny& t, const std::string& file) {
     if (layers.empty()) return {};
     Tensor all = Tensor::empty({static_cast<int64_t>(layers.size()), layers[0].dim(0), layers[0].dim(1)});
     for (size_t i = 0; i < layers.size(); ++i) all.select(0, static_cast<int64_t>(i)).assign(layers[i]);
-    return all.to(model_device());
+    return model_input(all);
 }
 
 /// A clip's chunks as Whisper heard them, each alone, and WavLM's hidden states of the whole clip.
@@ -46,7 +46,7 @@ void check_bridge(Tiny& t) {
     for (const Sample& s : t.samples) {
         const std::string file = s.file("audio");
         const Tensor stored = stored_hidden_states(t, file);
-        if (t.c.has(file, "whisper.encoded") && stored.defined())
+        if (!t.own_alone(s) && t.c.has(file, "whisper.encoded") && stored.defined())
             whole_bridge(t, s, model, t.given(file, "whisper.encoded"), stored, "stored encoder outputs");
         const auto encoded = t.encoded.find(s.name), hidden = t.hidden.find(s.name);
         if (encoded == t.encoded.end() || hidden == t.hidden.end()) continue;

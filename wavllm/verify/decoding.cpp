@@ -65,7 +65,7 @@ void greedy(Tiny& t, const Stage& stage, const Tokenizer& tokenizer, const Sampl
         t.c.computed("case.json", prefix + "text", text_tensor(tokenizer.decode(generated[i].tokens)), how);
         const auto& log_probs = generated[i].log_probs;
         t.c.computed(samples[i]->file("decode"), stage.name + ".greedy_log_probs",
-                     Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}), how);
+                     Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}).to(model_dtype()), how);
     }
 }
 
@@ -91,10 +91,10 @@ void first_distribution(Tiny& t, const Stage& stage, const Sample& sample) {
         double largest = -INFINITY, total = 0;
         for (double& v : all) largest = std::max(largest, v /= temperature);
         for (const double v : all) total += std::exp(v - largest);
-        std::vector<float> log_probs;
-        for (size_t i = 0; i < all.size(); i += kLogitStep)
-            log_probs.push_back(static_cast<float>(all[i] - largest - std::log(total)));
-        t.c.computed(file, name + suffix, Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}));
+        std::vector<double> log_probs;
+        for (size_t i = 0; i < all.size(); i += kLogitStep) log_probs.push_back(all[i] - largest - std::log(total));
+        t.c.computed(file, name + suffix,
+                     Tensor::from(log_probs, {static_cast<int64_t>(log_probs.size())}).to(model_dtype()));
     }
 }
 

@@ -85,8 +85,13 @@ void check_stages(Tiny& t) {
         const Batch alone = batch_of({&s});
         t.c.computed(s.file("llama"), "inputs", inputs_of(t, alone, t.given(s.file("audio"), "speech_embeddings")),
                      "stored speech embeddings");
-        for (const Stage& stage : stages) run(t, stage, alone, t.given(s.file("llama"), "inputs"), "stored inputs");
-        if (const auto own = t.speech.find(s.name); own != t.speech.end()) {
+        const auto own = t.speech.find(s.name);
+        for (const Stage& stage : stages)
+            if (t.own_alone(s) && own != t.speech.end())
+                run(t, stage, alone, inputs_of(t, alone, own->second), "our speech embeddings, alone");
+            else
+                run(t, stage, alone, t.given(s.file("llama"), "inputs"), "stored inputs");
+        if (own != t.speech.end()) {
             all.push_back(&s);
             speech.push_back(own->second);
         }

@@ -2,6 +2,7 @@
 
 #include "data/json.h"
 #include "models/checkpoint/checkpoint.h"
+#include "tensor/model_dtype.h"
 #include "wavllm/verify/golden_folder.h"
 #include "wavllm/verify/real/real.h"
 #include "wavllm/verify/tiny.h"
@@ -86,6 +87,12 @@ Report run(const Options& options) {
     if (!tiny && !real)
         throw FileError("{}: {}; --golden wants a folder that holds case.json or smollm2.json", golden.string(),
                         fs::exists(golden) ? "no golden values here" : "no such folder");
+    const DTypeScope dtype(options.dtype);
+    if (real && options.dtype != DType::f32)
+        throw UsageError(
+            "{}: the golden values of the real models were computed in float32; --dtype {} has nothing to say "
+            "about them",
+            golden.string(), name(options.dtype));
     Comparison c(options.only);
     try {
         if (tiny) {

@@ -13,6 +13,7 @@ struct Options {
     std::filesystem::path sources;  ///< presets/sources.json: where the real weights come from
     std::filesystem::path dump{};   ///< computed values are written here as safetensors; empty: nowhere
     std::string only{};             ///< part of "file name"
+    DType dtype = DType::f32;       ///< what the models compute in: f64 is the reference mode (tensor/model_dtype.h)
 };
 
 /// Computes everything that the folder has golden values for and this build can compute. Throws FileError if the folder
