@@ -1,0 +1,166 @@
+// wavllm pretrain probe: does a linear classifier tell speakers better by an encoder's features than by log-mel energies?
+
+#include "train/pretrain/probe.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "data/audio.h"
+#include "data/progress.h"
+#include "kernels/common/check.h"
+#include "kernels/log_mel/log_mel.h"
+#include "train/pretrain/wavlm.h"
+#include "wavllm/command.h"
+#include "wavllm/support/json_output.h"
+#include "wavllm/support/table.h"
+
+namespace wavllm {
+
+namespace {
+
+constexpr int64_t kMels = 80;
+
+struct Options {
+    std::string model, json;
+    std::vector<std::string> manifests;
+    double seconds = 1;
+    int64_t least = 4;
+    uint64_t seed = 1;
+};
+
+/// One kind of features: rows to train on, rows to test with.
+struct Kind {
+    std::string name;
+    ProbeSet train, test;
+};
+
+/// The mean of each column.
+std::vector<float> column_means(const Tensor& x) {
+    std::vector<double> sums(static_cast<size_t>(x.dim(1)));
+    const float* p = x.data<float>();
+    for (int64_t t = 0; t < x.dim(0); ++t)
+        for (double& sum : sums) sum += *p++;
+    std::vector<float> means;
+    for (const double sum : sums) means.push_back(static_cast<float>(sum / static_cast<double>(x.dim(0))));
+    return means;
+}
+
+class Features {
+public:
+    Features(const WavlmEncoder* encoder, const WavlmEncoder& untrained)
+        : encoders_{encoder, &untrained}, filters_(kernels::make_mel_filters(kMels)) {
+        kinds_.push_back({"log-mel, 80 means", {.dim = kMels}, {.dim = kMels}});
+        for (const WavlmEncoder* e : encoders_)
+            for (int64_t i = 0; i <= e->config().layers; ++i)
+                kinds_.push_back({fmt::format("{}, layer {}", e == encoder ? "WavLM" : "the same untrained", i),
+                                  {.dim = e->config().dim},
+                                  {.dim = e->config().dim}});
+    }
+
+    void add(std::span<const float> samples, int32_t label, int32_t clip, bool test) {
+        const auto n = static_cast<int64_t>(samples.size());
+        const Tensor x = Tensor::from(samples, {n});
+        size_t at = 0;
+        const auto keep = [&](const Tensor& features) {
+            Kind& k = kinds_[at++];
+            (test ? k.test : k.train).add(column_means(features).data(), label, clip);
+        };
+        keep(kernels::log_mel(x, filters_, n / kernels::kMelHop));
+        for (const WavlmEncoder* e : encoders_) {
+            const Tensor hidden = e->forward(x, kernels::make_borders({&n, 1})).to(Device::cpu);
+            for (int64_t i = 0; i < hidden.dim(0); ++i) keep(hidden.select(0, i).to_contiguous());
+        }
+    }
+    const std::vector<Kind>& kinds() const {
+        return kinds_;
+    }
+
+private:
+    std::vector<const WavlmEncoder*> encoders_;
+    Tensor filters_;
+    std::vector<Kind> kinds_;
+};
+
+int run(const Options& o) {
+    const WavlmEncoder encoder = load_wavlm(o.model);
+    const WavlmEncoder untrained = WavlmEncoder(encoder.config(), o.seed).frozen();
+    const auto piece = static_cast<size_t>(o.seconds * kSampleRate);
+    if (static_cast<int64_t>(piece) < encoder.config().window())
+        throw UsageError("pretrain probe: --seconds {} is shorter than a frame", o.seconds);
+    std::map<std::string, std::vector<PretrainClip>> speakers;
+    for (PretrainClip& c : load_pretrain_clips(o.manifests, 1))
+        if (!c.speaker.empty() && c.samples.size() >= piece) speakers[c.speaker].push_back(std::move(c));
+    std::erase_if(speakers, [&](const auto& s) { return static_cast<int64_t>(s.second.size()) < o.least; });
+    if (speakers.size() < 2)
+        throw UsageError(
+            "pretrain probe: {} speakers have {} clips of {} s or more; a probe needs two (--least, --seconds)",
+            speakers.size(), o.least, o.seconds);
+    int64_t total = 0;
+    for (const auto& [name, clips] : speakers) total += static_cast<int64_t>(clips.size());
+    Features features(&encoder, untrained);
+    Progress bar("encode", total, "clips");
+    int32_t label = 0, done = 0;
+    for (const auto& [name, clips] : speakers) {
+        // every second clip of a speaker tests: what is heard in the one is not said in the other
+        for (size_t i = 0; i < clips.size(); ++i, ++done) {
+            bar.update(done, name);
+            const std::span<const float> samples = clips[i].samples;
+            for (size_t at = 0; at + piece <= samples.size(); at += piece)
+                features.add(samples.subspan(at, piece), label, static_cast<int32_t>(i / 2), i % 2 == 1);
+        }
+        ++label;
+    }
+    bar.finish();
+    const Kind& any = features.kinds().front();
+    nlohmann::ordered_json json = {{"speakers", label},
+                                   {"seconds", o.seconds},
+                                   {"train", any.train.size()},
+                                   {"test", any.test.size()},
+                                   {"features", nlohmann::ordered_json::array()}};
+    Table table({"features", "dim", "train %", "test %", "penalty"}, {true});
+    Progress fitting("fit", static_cast<int64_t>(features.kinds().size()), "probes");
+    for (const Kind& k : features.kinds()) {
+        const ProbeResult r = linear_probe(k.train, k.test, label);
+        table.add({k.name, std::to_string(k.train.dim), fmt::format("{:.1f}", 100 * r.train_accuracy),
+                   fmt::format("{:.1f}", 100 * r.test_accuracy), fmt::format("{:g}", r.penalty)});
+        json["features"].push_back({{"name", k.name},
+                                    {"dim", k.train.dim},
+                                    {"train_accuracy", r.train_accuracy},
+                                    {"test_accuracy", r.test_accuracy},
+                                    {"penalty", r.penalty}});
+        fitting.update(static_cast<int64_t>(json["features"].size()), k.name);
+    }
+    fitting.finish();
+    if (!o.json.empty()) write_json(json, o.json);
+    if (o.json == "-") return 0;
+    fmt::print("{} speakers; pieces of {} s: {} to train on, {} of other clips to test with\n", label, o.seconds,
+               any.train.size(), any.test.size());
+    table.print();
+    return 0;
+}
+
+WAVLLM_PART(
+    pretrain, probe,
+    {"probe",
+     "who speaks? A linear classifier on an encoder's mean features, on log-mel means, and on the encoder untrained",
+     "wavllm pretrain probe --model runs/wavlm --manifest samples/speech_test.tsv", [](CLI::App& app) {
+         auto o = std::make_shared<Options>();
+         app.add_option("--model", o->model, "folder of a run, or of a WavLM of Hugging Face's")->required();
+         app.add_option("--manifest", o->manifests, "recordings with a column speaker (may be given again)")
+             ->required();
+         app.add_option("--seconds", o->seconds, "pieces that clips are cut into")
+             ->capture_default_str()
+             ->check(CLI::PositiveNumber);
+         app.add_option("--least", o->least, "clips that a speaker needs")
+             ->capture_default_str()
+             ->check(CLI::Range(2, 1000000));
+         app.add_option("--seed", o->seed, "of the untrained encoder")->capture_default_str();
+         app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");
+         return [o] { return run(*o); };
+     }});
+
+}  // namespace
+
+}  // namespace wavllm
