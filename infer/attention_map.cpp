@@ -65,7 +65,7 @@ AttentionMap attention_map(const Wavllm& model, const SpeechExample& example, st
     SpeechExample answered = example;
     answered.ids.target.assign(answer.begin(), answer.end());
     const SpeechExample* one[] = {&answered};
-    const SpeechBatch batch = make_batch(one, true);
+    const SpeechBatch batch = make_batch(one, true, model.bridge());
     const LlmInput in = model.inputs(batch);
     // the sequence's row of each frame of speech; -1 where the CTC head kept it from the LLM
     std::vector<int64_t> speech(static_cast<size_t>(batch.speech_rows[0]), -1);

@@ -13,11 +13,12 @@ SpeechConversation::SpeechConversation(const Wavllm& model, const Tokenizer& tok
       cache_(model.llama().config(), 1, std::min(context, model.llama().config().max_positions),
              model.llama().device()) {}
 
-Answer SpeechConversation::say(const SpeechExample& turn, const AnswerOptions& options) {
+Answer SpeechConversation::say(const SpeechExample& turn, const AnswerOptions& options,
+                               const std::function<void(int32_t)>& on_token) {
     if (options.decoding.beams > 1) throw UsageError("conversation: beam search is for single questions; use one beam");
     NoGrad no_grad;
     const SpeechExample* one[] = {&turn};
-    const SpeechBatch batch = make_batch(one, false);
+    const SpeechBatch batch = make_batch(one, false, model_.bridge());
     const LlmInput in = model_.inputs(batch);
     Tensor x = in.x;
     if (!pending_.empty())
@@ -32,9 +33,13 @@ Answer SpeechConversation::say(const SpeechExample& turn, const AnswerOptions& o
     const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
                                            .eos = eos,
                                            .lora = model_.lora().defined() ? &model_.lora() : nullptr,
-                                           .run = model_.lora_run(in.plan),
+                                           .run = model_.lora_run(in.plan).times(options.decoding.lora_scale),
                                            .sampling = options.decoding.sampling,
-                                           .keys = {turn.key}};
+                                           .keys = {turn.key},
+                                           .on_token = [&](size_t, int32_t token) {
+                                               if (on_token) on_token(token);
+                                               return true;
+                                           }};
     const int64_t rows[] = {x.dim(0)};
     std::vector<int32_t> tokens =
         std::move(generate(model_.llama(), x, kernels::make_borders(rows), cache_, generate_options)[0].tokens);

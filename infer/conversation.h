@@ -17,7 +17,9 @@ public:
     /// instruction; what earlier turns left in the cache stays as it was. Drawn tokens belong to (seed, the turn's key).
     /// Throws Error if the context has no room left for the turn and max_new_tokens, UsageError for beam search, which
     /// would need a cache for each beam.
-    Answer say(const SpeechExample& turn, const AnswerOptions& options);
+    /// on_token sees every token as it comes, EOS included.
+    Answer say(const SpeechExample& turn, const AnswerOptions& options,
+               const std::function<void(int32_t)>& on_token = {});
 
     /// Turns so far.
     int64_t turns() const {

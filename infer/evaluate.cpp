@@ -60,7 +60,8 @@ AnswerOptions answer_options(const Preset& preset) {
                          d.beams,
                          d.length_penalty,
                          d.begin_with_bos,
-                         d.count_prompt}};
+                         d.count_prompt,
+                         d.lora_scale}};
 }
 
 namespace {
@@ -96,7 +97,7 @@ std::vector<std::vector<int32_t>> tokens_of(const Wavllm& model, const LlmInput&
         beam.max_new_tokens = options.max_new_tokens;
         beam.eos = eos;
         beam.lora = lora;
-        beam.run = model.lora_run(in.plan);
+        beam.run = model.lora_run(in.plan).times(d.lora_scale);
         for (auto& texts : beam_search(model.llama(), in.x, in.plan.borders, beam))
             tokens.push_back(std::move(texts.front().tokens));
         return tokens;
@@ -104,7 +105,7 @@ std::vector<std::vector<int32_t>> tokens_of(const Wavllm& model, const LlmInput&
     GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
                                      .eos = eos,
                                      .lora = lora,
-                                     .run = model.lora_run(in.plan),
+                                     .run = model.lora_run(in.plan).times(d.lora_scale),
                                      .sampling = d.sampling,
                                      .keys = std::move(keys),
                                      .limits = std::move(limits)};
@@ -128,7 +129,7 @@ std::vector<Answer> answer(const Wavllm& model, const Tokenizer& tokenizer,
     if (d.begin_with_bos) asked = pointers_to(changed);
     std::vector<Answer> answers;
     in_batches(asked, options.batch, [&](std::span<const SpeechExample* const> part) {
-        const SpeechBatch batch = make_batch(part, false);
+        const SpeechBatch batch = make_batch(part, false, model.bridge());
         const auto limits = d.count_prompt ? limits_of(part, options.max_new_tokens) : std::vector<int64_t>();
         const auto generated =
             tokens_of(model, model.inputs(batch), lora, tokenizer.eos().value_or(-1), options, batch.keys, limits);
@@ -146,12 +147,11 @@ std::vector<Answer> answer_by_ctc(const Wavllm& model, const Tokenizer& tokenize
     std::vector<Answer> answers;
     in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
         Tensor borders;
-        const Tensor speech = model.speech(make_batch(part, false), borders);
+        const Tensor speech = model.speech(make_batch(part, false, model.bridge()), borders);
         const CtcHead::Said said = model.ctc().best_path(speech, model.llama());
         std::span<const int32_t> path = said.tokens;
         for (const SpeechExample* e : part) {
-            size_t rows = 0;
-            for (int64_t n : e->chunk_rows) rows += static_cast<size_t>(SpeechAdapter::frames(n));
+            const auto rows = static_cast<size_t>(e->speech_rows(model.bridge()));
             CtcPath found = ctc_collapse(path.first(rows), CtcHead::kBlank);
             path = path.subspan(rows);
             std::string text = tokenizer.decode(found.tokens);
@@ -175,12 +175,12 @@ std::vector<Answer> answer_jointly(const Wavllm& model, const Tokenizer& tokeniz
     const Spelling spelling = spelling_of(model.ctc(), tokenizer);
     std::vector<Answer> answers;
     for (const SpeechExample* e : examples) {
-        const SpeechBatch batch = make_batch(std::span(&e, 1), false);
+        const SpeechBatch batch = make_batch(std::span(&e, 1), false, model.bridge());
         Tensor borders;
         const Tensor speech = model.speech(batch, borders);
         const CtcPrefix ctc(model.ctc().log_probs(speech, model.llama()));
         const LlmInput in = model.inputs(batch, speech);
-        joint.run = model.lora_run(in.plan);
+        joint.run = model.lora_run(in.plan).times(options.decoding.lora_scale);
         const auto tokens = decode_jointly(model.llama(), in.x, ctc, spelling, joint);
         answers.push_back({e->id, e->reference, tokenizer.decode(tokens), tokens});
         if (options.progress) options.progress(answers.size(), examples.size());
@@ -222,7 +222,7 @@ double mean_loss(const Wavllm& model, std::span<const SpeechExample* const> exam
     double sum = 0;
     int64_t tokens = 0;
     in_batches(examples, batch, [&](std::span<const SpeechExample* const> part) {
-        for (double l : model.loss(make_batch(part, true), {}).row_losses.values()) {
+        for (double l : model.loss(make_batch(part, true, model.bridge()), {}).row_losses.values()) {
             sum += l;
             ++tokens;
         }

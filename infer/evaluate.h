@@ -33,6 +33,7 @@ struct Decoding {
     double length_penalty = 1;
     bool begin_with_bos = false;  ///< BOS in place of the first token behind the speech, as the released generator does
     bool count_prompt = false;    ///< max_new_tokens counts the tokens behind the speech but the first, as it does too
+    double lora_scale = 1;        ///< LoRA's strength as a multiple of the trained one (LoraRun::times)
 };
 
 struct AnswerOptions {

@@ -23,6 +23,16 @@ Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const 
     return make_parameter(t, name);
 }
 
+Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, const std::string& name) {
+    PurposeScope scope(Purpose::weights);
+    Tensor t = Tensor::empty(shape);
+    const Philox rng(seed, "init." + name, 0);
+    float* p = t.mutable_data<float>();
+    for (int64_t i = 0; i < t.numel(); ++i)
+        p[i] = static_cast<float>(deviation * static_cast<double>(rng.normal(static_cast<uint64_t>(i))));
+    return make_parameter(t, name);
+}
+
 Tensor constant_parameter(const Shape& shape, double value, const std::string& name) {
     PurposeScope scope(Purpose::weights);
     return make_parameter(Tensor::full(shape, value), name);

@@ -32,6 +32,8 @@ using Parameters = std::vector<Parameter>;
 Tensor make_parameter(Tensor t, const std::string& name);
 /// Values drawn uniformly from [-bound, bound] by Philox(seed, name): the same on any machine.
 Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name);
+/// Normal with mean 0, likewise.
+Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, const std::string& name);
 Tensor constant_parameter(const Shape& shape, double value, const std::string& name);
 
 int64_t count(const Parameters& parameters);

@@ -21,9 +21,9 @@ void RandomCheckpoint::matrix(const std::string& name, std::vector<int64_t> shap
     tensors_.push_back({name, dtype_, std::move(shape), {}});
 }
 
-void RandomCheckpoint::constant(const std::string& name, int64_t n, float value) {
+void RandomCheckpoint::constant(const std::string& name, std::vector<int64_t> shape, float value) {
     rules_[name] = {value, false};
-    tensors_.push_back({name, DType::f32, {n}, {}});
+    tensors_.push_back({name, DType::f32, std::move(shape), {}});
 }
 
 void RandomCheckpoint::finish() {

@@ -14,8 +14,11 @@ public:
     /// Uniform with standard deviation 1 / sqrt(the product of all dimensions but the first), so that activations keep a
     /// size of about 1 at any width.
     void matrix(const std::string& name, std::vector<int64_t> shape);
-    /// [n], all of one value.
-    void constant(const std::string& name, int64_t n, float value);
+    /// All of one value.
+    void constant(const std::string& name, std::vector<int64_t> shape, float value);
+    void constant(const std::string& name, int64_t n, float value) {
+        constant(name, std::vector<int64_t>{n}, value);
+    }
     /// To be called once all tensors are there.
     void finish();
 

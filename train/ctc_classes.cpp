@@ -43,8 +43,7 @@ CtcTargets CtcClasses::targets(std::span<const SpeechExample* const> batch, uint
     };
     std::vector<int64_t> rows, lengths;
     for (const SpeechExample* e : batch) {
-        rows.push_back(0);
-        for (int64_t n : e->chunk_rows) rows.back() += SpeechAdapter::frames(n);
+        rows.push_back(e->speech_rows());
         for (int32_t id : transcript(*e)) targets.push_back(add(id));
         lengths.push_back(static_cast<int64_t>(transcript(*e).size()));
     }

@@ -175,19 +175,25 @@ std::vector<SpeechBatch> Trainer::batches(int64_t step, StepResult& totals) {
         const int64_t micro = (step - stage_begin_) * preset_.train.accumulate + i;
         const MixedSampler::Batch drawn = sampler_->batch(micro);
         std::vector<const SpeechExample*> clips;
-        std::vector<int64_t> keys, rows;
+        std::vector<int64_t> keys, rows, heard;  // heard: keys of clips with speech
         for (size_t index : *drawn.clips) {
             clips.push_back(&train_[drawn.set].examples[index]);
             keys.push_back(clips.back()->key);
             rows.push_back(clips.back()->feature_rows());
+            if (rows.back() > 0) heard.push_back(keys.back());
             totals.audio_seconds += clips.back()->seconds;
         }
         const std::string& set = train_[drawn.set].name;
         if (totals.set.find(set) == std::string::npos) totals.set += (totals.set.empty() ? "" : "+") + set;
-        SpeechBatch batch = make_batch(clips, true);
+        SpeechBatch batch = make_batch(clips, true, model_.bridge());
         if (batch.features.defined())
             mask_features(batch.features, kernels::make_borders(rows), keys, mask_config(stage), seed,
                           static_cast<uint32_t>(step));
+        // the same spans in every hidden state: each is a view of the same 20 ms
+        for (int64_t l = 0; batch.acoustic.defined() && l < batch.acoustic.dim(0); ++l) {
+            Tensor layer = batch.acoustic.select(0, l);
+            mask_features(layer, batch.acoustic_borders, heard, mask_config(stage), seed, static_cast<uint32_t>(step));
+        }
         if (stage.ctc_weight > 0) batch.ctc = ctc_classes_->targets(clips, static_cast<uint32_t>(step));
         result.push_back(std::move(batch));
     }

@@ -28,6 +28,8 @@ struct Options {
 Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
     if (o.head != "llm" && (o.decode.temperature || !o.decode.compat.empty()))
         throw UsageError("--temperature and --compat are for --head llm");
+    if (o.head == "ctc" && o.decode.lora_scale)
+        throw UsageError("--lora-scale: LoRA is in the LLM, which --head ctc does not use");
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
     Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
     AnswerOptions options = answer_options(with_overrides(system.preset, o.decode.overrides()));

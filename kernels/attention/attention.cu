@@ -103,6 +103,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
 template <class Tile, bool kBias>
 void launch_forward(const DeviceAttention& a, float* y, float* log_sum_exp) {
+    static_assert(forward_shared<Tile, kBias>() <= kMostShared);
     const int64_t tiles = (a.longest_q + Tile::Rows - 1) / Tile::Rows;
     launch(attention_kernel<Tile, kBias>,
            {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
@@ -126,7 +127,7 @@ void forward(const DeviceAttention& a, float* y, float* log_sum_exp) {
     else if (a.dh <= 128)
         forward_with<AttentionTile<128, 64, 32>>(a, y, log_sum_exp);
     else
-        forward_with<AttentionTile<256, 32, 32>>(a, y, log_sum_exp);
+        forward_with<AttentionTile<256, 32, 16>>(a, y, log_sum_exp);
 }
 
 WAVLLM_CUDA_BODY(attention_body, forward);

@@ -98,6 +98,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
 template <class Tile>
 void forward_with(const DeviceAttention& a, const PackedHeads& packed, float* y, float* log_sum_exp) {
+    static_assert(forward_shared<Tile>() <= kMostShared);
     launch(attention_bf16_kernel<Tile>,
            {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),
             .block = Tile::kThreads,

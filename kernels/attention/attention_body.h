@@ -37,7 +37,7 @@ struct DeviceAttentionGradients {
 
 /// Queries in a tile of the gradient of q.
 constexpr int64_t attention_dq_rows(int64_t dh) {
-    return dh <= 64 ? 64 : 32;
+    return dh <= 64 ? 64 : dh <= 128 ? 32 : 16;
 }
 
 inline CudaBody<void(const DeviceAttention& a, float* y, float* log_sum_exp)> attention_body{"attention"};

@@ -238,6 +238,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 template <class Tile, bool kBias>
 void launch_backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {
     static_assert(Tile::Rows == attention_dq_rows(Tile::Dh));
+    static_assert(dq_shared<Tile, kBias>() <= kMostShared && dkv_shared<Tile, kBias>() <= kMostShared);
     const int64_t tiles = (a.longest_q + Tile::Rows - 1) / Tile::Rows;
     const bool vectors[] = {in_vectors(a.q, a.dh), in_vectors(a.k, a.dh), in_vectors(a.v, a.dh),
                             in_vectors({g.dy, a.heads * a.dh, a.dh}, a.dh)};
@@ -278,7 +279,7 @@ void backward(const DeviceAttention& a, const DeviceAttentionGradients& g) {
     else if (a.dh <= 128)
         backward_with<AttentionTile<128, 32, 32>>(a, g);
     else
-        backward_with<AttentionTile<256, 32, 16>>(a, g);
+        backward_with<AttentionTile<256, 16, 16>>(a, g);
 }
 
 WAVLLM_CUDA_BODY(attention_backward_body, backward);

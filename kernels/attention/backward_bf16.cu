@@ -11,7 +11,7 @@ namespace {
 /// Two tiles of Rows (the block's own), and twice two of Cols (what passes by).
 template <class Tile>
 constexpr size_t backward_shared() {
-    return sizeof(__nv_bfloat16) * Tile::kHead * (2 * Tile::Rows + 4 * Tile::Cols) + sizeof(float) * 4 * Tile::Cols;
+    return sizeof(__nv_bfloat16) * Tile::kHead * (2 * Tile::Rows + 4 * Tile::Cols);
 }
 
 template <class Tile>
@@ -91,7 +91,6 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     constexpr int kColumns = Tile::Cols / 8;
     WAVLLM_DYNAMIC_SHARED(__nv_bfloat16, shared);
     __nv_bfloat16 *k = shared, *v = k + Tile::kHead * Tile::Rows, *passing = v + Tile::kHead * Tile::Rows;
-    float* statistics = reinterpret_cast<float*>(passing + 4 * Tile::kHead * Tile::Cols);  // twice: log-sum-exp, delta
     const auto item = AttentionItem::of(blockIdx.x, a.kv_heads, tiles);
     const auto sequence = AttentionSequence::of(a, item.sequence);
     const int64_t j = item.tile * Tile::Rows;
@@ -110,11 +109,11 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         fetch_heads<Tile, Tile::Cols>(q, static_cast<const __nv_bfloat16*>(packed.q) + from, q_stride, queries);
         fetch_heads<Tile, Tile::Cols>(dy, static_cast<const __nv_bfloat16*>(packed.dy) + from, q_stride, queries);
         if (threadIdx.x < Tile::Cols) {
-            float* to = statistics + n % 2 * (2 * Tile::Cols) + threadIdx.x;
-            const bool real = threadIdx.x < queries;
-            const int64_t at = real ? (row + threadIdx.x) * a.heads + head : 0;
-            cp_async<4>(to, grad.log_sum_exp + at, real ? 4 : 0);
-            cp_async<4>(to + Tile::Cols, grad.delta + at, real ? 4 : 0);
+            const int column = static_cast<int>(threadIdx.x);
+            const bool real = column < queries;
+            const int64_t at = real ? (row + column) * a.heads + head : 0;
+            cp_async<4>(behind_head<Tile>(q, column), grad.log_sum_exp + at, real ? 4 : 0);
+            cp_async<4>(behind_head<Tile>(dy, column), grad.delta + at, real ? 4 : 0);
         }
     };
     if (all > 0) {
@@ -134,8 +133,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
         cp_async_commit();
         cp_async_wait<1>();
         __syncthreads();
-        const __nv_bfloat16 *q = passing + n % 2 * (2 * Tile::kHead * Tile::Cols), *dy = q + Tile::kHead * Tile::Cols;
-        const float *lse = statistics + n % 2 * (2 * Tile::Cols), *delta = lse + Tile::Cols;
+        __nv_bfloat16 *q = passing + n % 2 * (2 * Tile::kHead * Tile::Cols), *dy = q + Tile::kHead * Tile::Cols;
         const int64_t i = first + n % blocks * Tile::Cols;
         float p[kColumns][4], ds[kColumns][4];
         tensor_scores<Tile>(k, q, p);
@@ -147,12 +145,13 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                 const int column = 8 * c + 2 * t + e;
                 const int visible =
                     i + column < sequence.queries ? sequence.visible_after(i + column, j, Tile::Rows) : 0;
+                const float lse = *behind_head<Tile>(q, column), delta = *behind_head<Tile>(dy, column);
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     float &pr = p[c][2 * half + e], &d = ds[c][2 * half + e];
                     const bool sees = Tile::first_row() + g + 8 * half < visible;
-                    pr = sees ? exp2f(pr - lse[column]) : 0.0f;
-                    d = sees ? pr * (d - delta[column]) : 0.0f;
+                    pr = sees ? exp2f(pr - lse) : 0.0f;
+                    d = sees ? pr * (d - delta) : 0.0f;
                 }
             }
         tensor_sums<Tile>(p, dy, dv);
@@ -171,6 +170,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
 template <class Tile>
 void backward_with(const DeviceAttention& a, const PackedHeads& packed, const DeviceAttentionGradients& g) {
+    static_assert(backward_shared<Tile>() <= kMostShared);
     if (g.dq != nullptr && a.longest_q > 0)
         launch(dq_bf16_kernel<Tile>,
                {.grid = attention_blocks(a, a.heads, a.longest_q, Tile::Rows),

@@ -6,6 +6,7 @@
 // Scores never leave the registers: two neighbouring 16 x 8 results, rounded, are the left factor of the next product.
 
 #include "kernels/attention/sequence.cuh"
+#include "kernels/common/formats.cuh"
 
 namespace wavllm::kernels {
 
@@ -28,11 +29,6 @@ struct TensorTile {
     }
 };
 
-static __device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
 /// Starts to copy N packed rows; rows from `rows` on become zeros. `stride`: elements from one row to the next.
 template <class Tile, int N>
 static __device__ __forceinline__ void fetch_heads(__nv_bfloat16* to, const __nv_bfloat16* from, int64_t stride,
@@ -43,6 +39,13 @@ static __device__ __forceinline__ void fetch_heads(__nv_bfloat16* to, const __nv
         const bool real = row < rows;
         cp_async<16>(to + row * Tile::kHead + d, from + (real ? row * stride : 0) + d, real ? 16 : 0);
     }
+}
+
+/// A float that goes with a row of a tile: one of the four behind the head, which no product reads. Of 32 rows, as they are
+/// written, and of the rows 2t of a fragment, as they are read, no two lie in one bank.
+template <class Tile>
+static __device__ __forceinline__ float* behind_head(__nv_bfloat16* tile, int row) {
+    return reinterpret_cast<float*>(tile + row * Tile::kHead + Tile::Dh) + row / 8 % 4;
 }
 
 /// s = a b^T for the warp's 16 rows of a and Cols rows of b.

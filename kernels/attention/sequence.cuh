@@ -10,6 +10,8 @@ namespace wavllm::kernels {
 constexpr float kAttentionLog2E = 1.44269504088896341f, kAttentionLn2 = 0.693147180559945309f;
 // Finite, so that (lowest - lowest) is 0 where a row has seen nothing yet.
 constexpr float kLowestScore = -1e30f;
+/// Shared memory that a block may ask for on every GPU from sm_80 on: 99 KiB on sm_86 and sm_89, which have the least.
+constexpr size_t kMostShared = size_t{99} * 1024;
 
 struct AttentionSequence {
     int64_t q0, queries, k0, keys;

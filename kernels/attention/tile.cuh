@@ -16,8 +16,8 @@ struct AttentionTile {
     static constexpr int Dh = Dh_, Rows = Rows_, Cols = Cols_;  // Dh: a head's room, a multiple of 64
     static constexpr int RT = Rows / 16, CT = Cols / 16, Chunks = Dh / 64;
     static constexpr int kThreads = 256;
-    static constexpr int kHead = Dh + 4;            // floats from one row of a head to the next
-    static constexpr int kScores = Cols + 16 / RT;  // ... of scores
+    static constexpr int kHead = Dh + 4;  // floats from one row of a head to the next
+    static constexpr int kScores = Cols + (RT * Cols % 32 == 16 ? 0 : 16 / RT);  // ... of scores
 };
 
 /// Rows of a head into shared memory, times factor; zeros in rows from `rows` on and behind dh, up to whole float4.

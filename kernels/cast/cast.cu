@@ -32,6 +32,17 @@ struct Widen {
     }
 };
 
+/// Blocks one behind the other, as one row.
+template <class Format>
+struct Unpack {
+    const char* x;
+    float* y;
+    template <int V>
+    __device__ void at(int64_t, int64_t i) const {
+        Format::template load<V>(x, i).store(y + i);
+    }
+};
+
 void convert(const void* x, DType from, void* y, DType to, int64_t n) {
     if (from == DType::f32) {
         const auto* a = static_cast<const float*>(x);
@@ -40,6 +51,10 @@ void convert(const void* x, DType from, void* y, DType to, int64_t n) {
             launch_elements("cast f32 to f16", Narrow<true>{a, b}, n, aligned<4>(a, b));
         else
             launch_elements("cast f32 to bf16", Narrow<false>{a, b}, n, aligned<4>(a, b));
+    } else if (from == DType::q8_0) {
+        launch_fours("cast q8_0 to f32", Unpack<Q8Rows>{static_cast<const char*>(x), static_cast<float*>(y)}, 1, n);
+    } else if (from == DType::q4_1) {
+        launch_fours("cast q4_1 to f32", Unpack<Q4Rows>{static_cast<const char*>(x), static_cast<float*>(y)}, 1, n);
     } else {
         const auto* a = static_cast<const uint16_t*>(x);
         auto* b = static_cast<float*>(y);

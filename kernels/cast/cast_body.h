@@ -6,7 +6,7 @@
 
 namespace wavllm::kernels {
 
-/// One of the two dtypes is f32, the other bf16 or f16.
+/// f32 to bf16 or f16, or one of bf16, f16, q8_0, q4_1 (n a multiple of 32) to f32.
 inline CudaBody<void(const void* x, DType from, void* y, DType to, int64_t n)> cast_body{"cast"};
 
 }  // namespace wavllm::kernels

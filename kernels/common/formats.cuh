@@ -24,6 +24,11 @@ static __device__ __forceinline__ float from_f16(unsigned bits) {
 static __device__ __forceinline__ unsigned to_f16(float x) {
     return __half_as_ushort(__float2half_rn(x));
 }
+/// Two bf16 in one register, the first in the lower half, as the tensor cores' instructions round and take them.
+static __device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+}
 
 /// Four 16-bit numbers or one.
 template <int V>

@@ -116,7 +116,7 @@ void copy_tiles(const T* x, const StridedView& view, int across, T* y) {
     const int last = view.rank - 1;
     Tiles tiles{.a = view.size[across], .b = view.size[last], .x_stride_b = view.stride[last]};
     int64_t y_stride = 1;
-    int64_t y_strides[5];
+    int64_t y_strides[5] = {};
     for (int i = last; i >= 0; --i) {
         y_strides[i] = y_stride;
         y_stride *= view.size[i];

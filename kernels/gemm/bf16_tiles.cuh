@@ -5,6 +5,7 @@
 // matrices). Chunks of a line are permuted by an xor with the line's number, so that eight lines' chunks of one column,
 // which ldmatrix reads at once, lie in 32 different banks.
 
+#include "kernels/common/formats.cuh"
 #include "kernels/gemm/lines.cuh"
 
 namespace wavllm::kernels {
@@ -46,12 +47,6 @@ static __device__ __forceinline__ void copy_tile(const Lines& f, const uint16_t*
         }
         cp_async<16>(tile + chunk_at<Width>(at / kChunks, at % kChunks), from, static_cast<int>(count) * 2);
     }
-}
-
-/// Two bf16 in one register, the first in the lower half.
-static __device__ __forceinline__ uint32_t pair_of(float low, float high) {
-    return static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(low))) |
-           static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(high))) << 16;
 }
 
 /// Fragments of a 16 x 16 piece of the left factor whose row `row` and step `k` stand in the tile.

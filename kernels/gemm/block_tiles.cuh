@@ -44,14 +44,10 @@ static __device__ __forceinline__ void copy_blocks(const Lines& f, const uint8_t
     }
 }
 
-static __device__ __forceinline__ float half_bits(uint32_t bits) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
-}
-
 /// Eight weights as one chunk of a tile.
 static __device__ __forceinline__ void store_chunk(uint16_t* to, const float (&x)[8]) {
     *reinterpret_cast<uint4*>(to) =
-        make_uint4(pair_of(x[0], x[1]), pair_of(x[2], x[3]), pair_of(x[4], x[5]), pair_of(x[6], x[7]));
+        make_uint4(bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]), bf16_pair(x[4], x[5]), bf16_pair(x[6], x[7]));
 }
 
 /// Which item of a tile a thread takes: items `at` / 32 * 32 .. + 31 of 32 neighbouring threads in another order, PerLine of
@@ -78,7 +74,7 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
         for (int at = static_cast<int>(threadIdx.x); at < kAll; at += Threads) {
             const int block = shuffled<kBlocks, 1, 2>(at);
             const uint32_t head = words[block * 5];
-            const float d = half_bits(head & 0xffffu), m = half_bits(head >> 16);
+            const float d = from_f16(head & 0xffffu), m = from_f16(head >> 16);
 #pragma unroll
             for (int i = 0; i < 2; ++i) {  // columns 8 i .. in the low halves, 16 + 8 i .. in the high ones
                 const uint32_t q[2] = {words[block * 5 + 1 + 2 * i], words[block * 5 + 2 + 2 * i]};
@@ -102,7 +98,7 @@ static __device__ __forceinline__ void expand_tile(const uint8_t* raw, uint16_t*
 #pragma unroll
             for (int which = 0; which < 2; ++which) {
                 const int block = two * 2 + which;
-                const float d = half_bits(which == 0 ? from[0] & 0xffffu : from[8] >> 16);
+                const float d = from_f16(which == 0 ? from[0] & 0xffffu : from[8] >> 16);
 #pragma unroll
                 for (int chunk = 0; chunk < 4; ++chunk) {
                     float x[8];

@@ -79,7 +79,5 @@ struct RowsPass {
     RowScale scale;
 };
 inline CudaBody<void(const RowsPass&)> rows_pass_body{"rounding of rows"};
-/// f32 of n elements of another floating dtype, blocks too.
-inline CudaBody<void(DType dtype, const void* in, float* out, int64_t n)> widen_body{"widening to f32"};
 
 }  // namespace wavllm::kernels

@@ -67,36 +67,7 @@ void rows_pass(const RowsPass& p) {
                {.grid = blocks_of(p.rows * p.out_stride), .block = kThreads, .name = "rounding of rows"}, p);
 }
 
-__device__ __forceinline__ float half_at(const uint8_t* p) {
-    return __half2float(__ushort_as_half(*reinterpret_cast<const unsigned short*>(p)));
-}
-
-__global__ void widen_kernel(DType dtype, const uint8_t* in, float* out, int64_t n) {
-    const int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x;
-    if (i >= n) return;
-    const int in_block = static_cast<int>(i % 32);
-    if (dtype == DType::bf16) {
-        out[i] = __uint_as_float(static_cast<uint32_t>(reinterpret_cast<const uint16_t*>(in)[i]) << 16);
-    } else if (dtype == DType::f16) {
-        out[i] = half_at(in + i * 2);
-    } else if (dtype == DType::q4_1) {
-        const uint8_t* block = in + i / 32 * 20;
-        const int q = in_block < 16 ? block[4 + in_block] & 0xf : block[4 + in_block - 16] >> 4;
-        out[i] = fmaf(static_cast<float>(q), half_at(block), half_at(block + 2));  // the product is exact
-    } else {
-        const uint8_t* block = in + i / 32 * 34;
-        out[i] = static_cast<float>(static_cast<int8_t>(block[2 + in_block])) * half_at(block);
-    }
-}
-
-void widen(DType dtype, const void* in, float* out, int64_t n) {
-    if (n == 0) return;
-    launch(widen_kernel, {.grid = blocks_of(n), .block = kThreads, .name = "widening to f32"}, dtype,
-           static_cast<const uint8_t*>(in), out, n);
-}
-
 WAVLLM_CUDA_BODY(rows_pass_body, rows_pass);
-WAVLLM_CUDA_BODY(widen_body, widen);
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "kernels/cast/cast_body.h"
 #include "kernels/common/check.h"
 #include "kernels/common/column_sums_body.h"
 #include "kernels/common/on_device.h"
@@ -56,7 +57,7 @@ Tensor in_f32(const Tensor& w) {
         throw DTypeError("linear: weight must be f32, bf16, f16, q4_1 or q8_0 on {}, but is {}", name(w.device()),
                          w.describe());
     Tensor f = workspace(w.shape(), w.device());
-    on(widen_body, w.device())(w.dtype(), w.device_raw(), f.mutable_device_data<float>(), w.numel());
+    on(cast_body, w.device())(w.device_raw(), w.dtype(), f.mutable_device_raw(), DType::f32, w.numel());
     return f;
 }
 

@@ -4,6 +4,7 @@
 
 #include "autograd/ops/linear.h"
 #include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
 #include "tensor/error.h"
 #include "tensor/philox.h"
 #include "tensor/text.h"
@@ -33,6 +34,16 @@ std::array<bool, 4> lora_targets(std::string_view letters) {
     }
     if (!good) throw UsageError("lora.targets: \"{}\" should be some of q, k, v and o, as \"q,v\"", printable(letters));
     return targets;
+}
+
+LoraRun LoraRun::times(double factor) const {
+    if (factor == 1) return *this;
+    const auto f = static_cast<float>(factor);
+    LoraRun run = *this;
+    run.scale.s *= f;
+    if (run.scale.r.defined()) run.scale.r = wavllm::scale(run.scale.r, f);
+    if (run.kv_r.defined()) run.kv_r = wavllm::scale(run.kv_r, f);
+    return run;
 }
 
 LoraRun LoraRun::of(const Tensor& index) const {

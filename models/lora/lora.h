@@ -41,6 +41,10 @@ struct LoraRun {
 
     /// The same for other sequences: the i-th has the strength of sequence index[i] of this one. i32 [n].
     LoraRun of(const Tensor& index) const;
+    /// The same with the strength times `factor`, for inference: below 1 the model listens less to what LoRA was trained for
+    /// and more to the instruction, which SALMONN calls activation tuning. 1 changes nothing, not even a bit; 0 is the LLM
+    /// without LoRA.
+    LoraRun times(double factor) const;
 };
 
 class Lora {

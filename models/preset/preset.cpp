@@ -17,6 +17,7 @@ template <class Visit>
 void each_value(Preset& p, Visit&& visit) {
     visit("name", &p.name);
     visit("model.whisper", &p.model.whisper);
+    visit("model.wavlm", &p.model.wavlm);
     visit("model.llm", &p.model.llm);
     visit("model.chat_template", &p.model.chat_template);
     visit("model.random_weights", &p.model.random_weights);
@@ -25,11 +26,20 @@ void each_value(Preset& p, Visit&& visit) {
     visit("model.frozen_dtype", &p.model.frozen_dtype);
     visit("model.norm_eps", &p.model.norm_eps);
     visit("adapter.mid", &p.adapter.mid);
+    visit("adapter.acoustic_mid", &p.adapter.acoustic_mid);
     visit("adapter.dim", &p.adapter.dim);
     visit("adapter.taps", &p.adapter.taps);
     visit("adapter.bottleneck", &p.adapter.bottleneck);
     visit("adapter.out", &p.adapter.out);
     visit("adapter.output_norm", &p.adapter.output_norm);
+    visit("connector.kind", &p.connector.kind);
+    visit("connector.window", &p.connector.window);
+    visit("connector.queries", &p.connector.queries);
+    visit("connector.dim", &p.connector.dim);
+    visit("connector.heads", &p.connector.heads);
+    visit("connector.ffn", &p.connector.ffn);
+    visit("connector.layers", &p.connector.layers);
+    visit("connector.pool", &p.connector.pool);
     visit("lora.rank", &p.lora.rank);
     visit("lora.alpha", &p.lora.alpha);
     visit("lora.dropout", &p.lora.dropout);
@@ -42,6 +52,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("decode.seed", &p.decode.seed);
     visit("decode.beams", &p.decode.beams);
     visit("decode.length_penalty", &p.decode.length_penalty);
+    visit("decode.lora_scale", &p.decode.lora_scale);
     visit("decode.begin_with_bos", &p.decode.begin_with_bos);
     visit("decode.count_prompt", &p.decode.count_prompt);
     visit("data.train", &p.data.train);
@@ -184,11 +195,33 @@ void check(const Preset& p, const std::string& source) {
     constexpr int64_t kLargest = 1 << 20;
     expect(p.adapter.mid > 0 && p.adapter.mid % 2 == 0 && p.adapter.mid < kLargest,
            "adapter.mid must be positive and even");
+    expect(p.adapter.acoustic_mid > 0 && p.adapter.acoustic_mid % 2 == 0 && p.adapter.acoustic_mid < kLargest,
+           "adapter.acoustic_mid must be positive and even");
     expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
            "adapter.dim and adapter.bottleneck must be positive");
     expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
     expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
            "adapter.taps must be odd, from 1 to 63");
+    one_of(source, "connector.kind", p.connector.kind, {"wavllm", "qformer", "pooled"});
+    const auto& c = p.connector;
+    for (const auto& [name, value] : {std::pair{"window", c.window},
+                                      {"queries", c.queries},
+                                      {"dim", c.dim},
+                                      {"heads", c.heads},
+                                      {"ffn", c.ffn},
+                                      {"layers", c.layers},
+                                      {"pool", c.pool}})
+        if (value < 1 || value >= kLargest)
+            throw UsageError("{}: connector.{} must be from 1 to {}, but is {}", source, name, kLargest - 1, value);
+    if (c.dim % c.heads != 0)
+        throw UsageError("{}: connector.heads={} does not divide connector.dim={}", source, c.heads, c.dim);
+    expect(c.kind != "pooled" || p.model.wavlm.empty(),
+           "connector.kind=pooled hears Whisper alone; leave model.wavlm empty, or choose connector.kind wavllm or "
+           "qformer");
+    expect(
+        c.kind == "wavllm" || !p.has_ctc(),
+        "the CTC head (ctc_weight of a stage) is for connector.kind=wavllm: another connector's rows are not laid out "
+        "for it");
     expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");
     expect(p.lora.dropout >= 0 && p.lora.dropout < 1, "lora.dropout must be at least 0 and below 1");
     lora_targets(p.lora.targets);
@@ -197,6 +230,7 @@ void check(const Preset& p, const std::string& source) {
            "prompt_adapter.hidden and clamp must not be negative");
     expect(p.decode.temperature >= 0 && p.decode.top_k >= 0 && p.decode.top_p > 0 && p.decode.top_p <= 1,
            "decode.temperature and top_k must not be negative, top_p in (0, 1]");
+    expect(p.decode.lora_scale >= 0, "decode.lora_scale must not be negative");
     expect(p.decode.beams > 0 && p.decode.beams < 1024 && p.decode.seed >= 0,
            "decode.beams must be positive, decode.seed not negative");
     expect(p.decode.beams == 1 || p.decode.temperature == 0,

@@ -56,11 +56,13 @@ struct Preset {
     std::string name = "unnamed";
 
     struct {
-        std::string whisper = "whisper-base";            ///< name in presets/sources.json, file or folder
+        std::string whisper = "whisper-base";  ///< name in presets/sources.json, file or folder
+        std::string wavlm;  ///< likewise, a Hugging Face folder or file; empty: without WavLM (the paper's table 9)
         std::string llm = "smollm2-135m-instruct-q4_1";  ///< likewise
         std::string chat_template = "chatml";            ///< chatml or llama2
-        bool random_weights = false;  ///< whisper and llm name known sizes (models/known_sizes.h), and no file is read
-        std::string tokenizer;        ///< with random weights: a SentencePiece model; empty: a token a byte
+        bool random_weights =
+            false;              ///< whisper, wavlm and llm name known sizes (models/known_sizes.h), and no file is read
+        std::string tokenizer;  ///< with random weights: a SentencePiece model; empty: a token a byte
         /// frozen_dtype: names in kernels/linear/packed_weight.h; int8, q8_0, q4_1 and q4_0 quantise at load.
         std::string encoder_padding = "tight";  ///< 30s (paper), or tight: own length + 1 s, about five times cheaper
         std::string frozen_dtype = "auto";      ///< of frozen weights: f32, bf16, or bf16 where the CPU multiplies it
@@ -70,13 +72,27 @@ struct Preset {
     } model;
 
     struct {
-        int64_t mid = 1024;  ///< channels of the first convolution, before its GLU
-        int64_t dim = 512;   ///< after subsampling
-        int64_t taps = 3;    ///< of both convolutions, odd
+        int64_t mid = 1024;          ///< channels of the first convolution, before its GLU
+        int64_t acoustic_mid = 512;  ///< the same behind WavLM, whose adapter is otherwise like Whisper's
+        int64_t dim = 512;           ///< after subsampling
+        int64_t taps = 3;            ///< of both convolutions, odd
         int64_t bottleneck = 256;
         int64_t out = 0;  ///< of the projector; 0: what the LLM takes. The paper: 2048, widened by one more layer
         bool output_norm = true;  ///< RMS norm of the result to the RMS of the LLM's embeddings; the paper has none
     } adapter;
+
+    /// What stands between encoder and LLM: the modality adapter above, or that of a system which the paper compares
+    /// itself with (models/connector); it is trained and saved as the adapter is.
+    struct {
+        std::string kind = "wavllm";  ///< wavllm, qformer (SALMONN) or pooled (Qwen-Audio)
+        int64_t window = 17;          ///< qformer: encoder frames (20 ms) that one window of queries reads
+        int64_t queries = 1;          ///< of a window, and so its tokens
+        int64_t dim = 768;            ///< of the Q-Former; with heads, ffn and layers BERT base's sizes
+        int64_t heads = 12;
+        int64_t ffn = 3072;
+        int64_t layers = 2;
+        int64_t pool = 2;  ///< pooled: encoder frames averaged to one token
+    } connector;
 
     struct {
         int64_t rank = 16;
@@ -103,6 +119,7 @@ struct Preset {
         int64_t beams = 1;            ///< above 1: beam search, without temperature
         double length_penalty = 1;    ///< of beam search: log p / tokens^length_penalty
         bool begin_with_bos = false;  ///< BOS instead of the first token behind the speech, which training does not do
+        double lora_scale = 1;        ///< LoRA's strength as a multiple of the trained one ("activation tuning")
         bool count_prompt = false;    ///< data.max_new_tokens counts the tokens behind the speech, too, but the first
     } decode;
 

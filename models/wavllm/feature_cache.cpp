@@ -20,9 +20,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A file: the header, chunk_rows as i64, features as bf16, row by row. Little endian.
+// A file: the header, chunk_rows as i64, features as bf16, row by row. Little endian. In version 2 WavLM's hidden states
+// follow, layer by layer, and their three sizes stand as i64 before chunk_rows; a clip without them is of version 1.
 constexpr char kMagic[8] = {'W', 'A', 'V', 'F', 'E', 'A', 'T', '\n'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 1, kWithAcoustic = 2;
+constexpr uint64_t kAcousticSizes = 3;
 static_assert(std::endian::native == std::endian::little);
 
 struct Header {
@@ -69,8 +71,9 @@ private:
 struct Contents {
     std::unique_ptr<std::byte[]> bytes;
     Header header{};
-    const std::byte* features = nullptr;
+    const std::byte *features = nullptr, *acoustic = nullptr;
     std::vector<int64_t> chunk_rows;
+    Shape acoustic_shape{0, 0, 0};
 };
 
 /// Throws FileError, saying what is wrong, for a file that is not whole and right.
@@ -110,29 +113,46 @@ std::optional<Contents> read_contents(const fs::path& path) {
     if (size < sizeof h) throw DamagedFile("it has {} bytes, less than its header", size);
     read(&h, sizeof h);
     if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) throw DamagedFile("it is no file of features");
-    if (h.version != kVersion) throw DamagedFile("it is of version {}, not {}", h.version, kVersion);
+    if (h.version != kVersion && h.version != kWithAcoustic)
+        throw DamagedFile("it is of version {}, not {} or {}", h.version, kVersion, kWithAcoustic);
     if (path.stem().string() != std::string_view(h.key, sizeof h.key)) throw DamagedFile("it belongs to another clip");
-    const uint64_t body = size - sizeof h;
+    const uint64_t body = size - sizeof h, sizes = h.version == kWithAcoustic ? kAcousticSizes : 0;
+    const auto damaged_sizes = [&] {
+        return DamagedFile("{} chunks of {} rows and {} channels do not fill its {} bytes", h.chunks, h.rows,
+                           h.channels, size);
+    };
     int64_t elements = 0;
     if (h.rows < 1 || h.channels < 1 || h.samples < 1 || __builtin_mul_overflow(h.rows, h.channels, &elements) ||
-        h.chunks < 1 || h.chunks > body / sizeof(int64_t) ||
-        static_cast<uint64_t>(elements) != (body - h.chunks * sizeof(int64_t)) / sizeof(bf16) || body % 2 != 0)
-        throw DamagedFile("{} chunks of {} rows and {} channels do not fill its {} bytes", h.chunks, h.rows, h.channels,
-                          size);
+        h.chunks < 1 || h.chunks + sizes > body / sizeof(int64_t) || body % 2 != 0)
+        throw damaged_sizes();
+    const uint64_t table = (h.chunks + sizes) * sizeof(int64_t), numbers = (body - table) / sizeof(bf16);
+    if (sizes == 0 ? static_cast<uint64_t>(elements) != numbers : static_cast<uint64_t>(elements) >= numbers)
+        throw damaged_sizes();
     c.bytes = std::make_unique_for_overwrite<std::byte[]>(body);
     read(c.bytes.get(), body);
     Checksum checksum;
     checksum.update(reinterpret_cast<const char*>(&h) + kCovered, sizeof h - kCovered);
     checksum.update(c.bytes.get(), body);
     if (checksum.value() != h.checksum) throw DamagedFile("its checksum is wrong");
+    if (sizes > 0) {
+        int64_t n[kAcousticSizes] = {}, all = 0;
+        std::memcpy(n, c.bytes.get(), sizeof n);
+        if (n[0] < 1 || n[1] < 1 || n[2] < 1 || __builtin_mul_overflow(n[0], n[1], &all) ||
+            __builtin_mul_overflow(all, n[2], &all) ||
+            static_cast<uint64_t>(all) != numbers - static_cast<uint64_t>(elements))
+            throw DamagedFile("[{}, {}, {}] hidden states behind {} rows of {} channels do not fill its {} bytes", n[0],
+                              n[1], n[2], h.rows, h.channels, size);
+        c.acoustic_shape = {n[0], n[1], n[2]};
+    }
     c.chunk_rows.resize(h.chunks);
-    std::memcpy(c.chunk_rows.data(), c.bytes.get(), h.chunks * sizeof(int64_t));
-    c.features = c.bytes.get() + h.chunks * sizeof(int64_t);
+    std::memcpy(c.chunk_rows.data(), c.bytes.get() + sizes * sizeof(int64_t), h.chunks * sizeof(int64_t));
+    c.features = c.bytes.get() + table;
+    c.acoustic = c.features + static_cast<uint64_t>(elements) * sizeof(bf16);
     return c;
 }
 
-CachedClip cached_clip(const fs::path& path, const Header& h, std::vector<int64_t> chunk_rows) {
-    return {path, std::move(chunk_rows), h.samples, h.rows, h.channels};
+CachedClip cached_clip(const fs::path& path, const Header& h, std::vector<int64_t> chunk_rows, const Shape& acoustic) {
+    return {path, std::move(chunk_rows), h.samples, h.rows, h.channels, acoustic};
 }
 
 /// Locks or unlocks one byte for the open file, which this process and its threads share.
@@ -155,7 +175,11 @@ int64_t claim_byte(const std::string& key) {
 
 }  // namespace
 
-void CachedClip::copy_features(float* to) const {
+int64_t CachedClip::bytes() const {
+    return (rows * channels + acoustic.numel()) * static_cast<int64_t>(sizeof(bf16));
+}
+
+void CachedClip::copy_features(float* to, float* acoustic_to, int64_t layer_stride) const {
     constexpr const char* kWayOut = "start again, and it is made anew (a training run goes on with --resume)";
     std::optional<Contents> c;
     try {
@@ -166,10 +190,17 @@ void CachedClip::copy_features(float* to) const {
         throw FileError("{}: {}; it was removed: {}", file.string(), problem.what(), kWayOut);
     }
     if (!c) throw FileError("{} has disappeared from the cache: {}", file.string(), kWayOut);
-    if (c->header.rows != rows || c->header.channels != channels)
-        throw FileError("{}: {} rows of {} channels, but there were {} of {} when the run began: {}", file.string(),
-                        c->header.rows, c->header.channels, rows, channels, kWayOut);
+    if (c->header.rows != rows || c->header.channels != channels || c->acoustic_shape != acoustic)
+        throw FileError(
+            "{}: {} rows of {} channels and {} of WavLM, but there were {} of {} and {} when the run began: {}",
+            file.string(), c->header.rows, c->header.channels, c->acoustic_shape.str(), rows, channels, acoustic.str(),
+            kWayOut);
     dequantize(DType::bf16, c->features, to, static_cast<size_t>(rows * channels));
+    if (acoustic_to == nullptr) return;
+    const int64_t layer = acoustic[1] * acoustic[2];
+    for (int64_t l = 0; l < acoustic[0]; ++l)
+        dequantize(DType::bf16, c->acoustic + l * layer * static_cast<int64_t>(sizeof(bf16)),
+                   acoustic_to + l * layer_stride, static_cast<size_t>(layer));
 }
 
 FeatureCache::FeatureCache(fs::path folder, std::string fingerprint, Warn warn)
@@ -215,7 +246,7 @@ std::optional<CachedClip> FeatureCache::find(const std::string& key) const {
     const auto look = [&]() -> std::optional<CachedClip> {
         std::optional<Contents> c = read_contents(path);
         if (!c) return std::nullopt;
-        return cached_clip(path, c->header, std::move(c->chunk_rows));
+        return cached_clip(path, c->header, std::move(c->chunk_rows), c->acoustic_shape);
     };
     try {
         return look();
@@ -238,28 +269,33 @@ CachedClip FeatureCache::put(const std::string& key, const EncodedClip& clip) co
     const fs::path path = path_of(key);
     Header h{};
     std::memcpy(h.magic, kMagic, sizeof kMagic);
-    h.version = kVersion;
+    const bool acoustic = clip.acoustic.defined();
+    h.version = acoustic ? kWithAcoustic : kVersion;
     h.chunks = static_cast<uint32_t>(clip.chunk_rows.size());
     h.rows = clip.features.dim(0);
     h.channels = clip.features.dim(1);
     h.samples = clip.samples;
     std::memcpy(h.key, key.data(), sizeof h.key);
-    const auto* features = reinterpret_cast<const std::byte*>(clip.features.data<bf16>());
-    const std::span<const std::byte> table = std::as_bytes(std::span(clip.chunk_rows));
-    const std::unique_ptr<std::byte[]> body =
-        std::make_unique_for_overwrite<std::byte[]>(table.size() + clip.features.bytes());
-    std::memcpy(body.get(), table.data(), table.size());
-    std::memcpy(body.get() + table.size(), features, clip.features.bytes());
+    std::vector<int64_t> table;
+    if (acoustic) table = {clip.acoustic.dim(0), clip.acoustic.dim(1), clip.acoustic.dim(2)};
+    table.insert(table.end(), clip.chunk_rows.begin(), clip.chunk_rows.end());
+    const size_t table_bytes = table.size() * sizeof(int64_t), feature_bytes = clip.features.bytes(),
+                 size = table_bytes + feature_bytes + (acoustic ? clip.acoustic.bytes() : 0);
+    const std::unique_ptr<std::byte[]> body = std::make_unique_for_overwrite<std::byte[]>(size);
+    std::memcpy(body.get(), table.data(), table_bytes);
+    std::memcpy(body.get() + table_bytes, clip.features.data<bf16>(), feature_bytes);
+    if (acoustic)
+        std::memcpy(body.get() + table_bytes + feature_bytes, clip.acoustic.data<bf16>(), clip.acoustic.bytes());
     Checksum checksum;
     checksum.update(reinterpret_cast<const char*>(&h) + kCovered, sizeof h - kCovered);
-    checksum.update(body.get(), table.size() + clip.features.bytes());
+    checksum.update(body.get(), size);
     h.checksum = checksum.value();
     try {
         fs::create_directories(path.parent_path());
         // a power cut may leave a damaged file, which find() sees; fsync would take longer than encoding
         AtomicFile file(path, Durability::process);
         file.write(std::as_bytes(std::span(&h, 1)));
-        file.write({body.get(), table.size() + clip.features.bytes()});
+        file.write({body.get(), size});
         file.commit();
     } catch (const std::exception& problem) {  // FileError, or filesystem_error of create_directories
         throw FileError(
@@ -267,7 +303,7 @@ CachedClip FeatureCache::put(const std::string& key, const EncodedClip& clip) co
             "another folder, or keep the features in memory (--no-cache)",
             problem.what());
     }
-    return cached_clip(path, h, clip.chunk_rows);
+    return cached_clip(path, h, clip.chunk_rows, acoustic ? clip.acoustic.shape() : Shape{0, 0, 0});
 }
 
 FeatureCache::Claim::~Claim() {

@@ -131,7 +131,11 @@ private:
         parallel_for(n, 1, [&](int64_t i, int64_t) {
             const Source& s = *group[static_cast<size_t>(i)];
             try {
-                samples[static_cast<size_t>(i)] = read_audio(s.row->audio.string(), kSampleRate, s.span);
+                std::vector<float>& clip = samples[static_cast<size_t>(i)];
+                clip = read_audio(s.row->audio.string(), kSampleRate, s.span);
+                if (system_.wavlm && system_.wavlm->config().frames(static_cast<int64_t>(clip.size())) < 1)
+                    throw FileError("{} samples are too few: WavLM needs {} (25 ms); leave the row out", clip.size(),
+                                    system_.wavlm->config().window());
             } catch (const FileError& problem) {
                 throw FileError("{}: row \"{}\": {}", s.row->where, s.row->id, problem.what());
             }
@@ -172,9 +176,12 @@ std::string feature_fingerprint(const System& system) {
     for (size_t i = 0; i < kProbe; ++i) samples[i] = 0.2f * noise.uniform(i) - 0.1f;
     const std::span<const float> probe(samples);
     const EncodedClip clip = std::move(encode_clips(system, std::span(&probe, 1), WhisperPadding::tight).front());
-    const std::string facts = fmt::format(
-        "encoder {}\npadding {}\nprobe {}\n", system.encoder->fingerprint(), system.preset.model.encoder_padding,
-        sha256_bytes({static_cast<const std::byte*>(clip.features.raw()), clip.features.bytes()}));
+    const auto digest = [](const Tensor& t) {
+        return sha256_bytes({static_cast<const std::byte*>(t.raw()), t.bytes()});
+    };
+    std::string facts = fmt::format("encoder {}\npadding {}\nprobe {}\n", system.encoder->fingerprint(),
+                                    system.preset.model.encoder_padding, digest(clip.features));
+    if (system.wavlm) facts += fmt::format("wavlm {}\nprobe {}\n", system.wavlm->fingerprint(), digest(clip.acoustic));
     return sha256_bytes(std::as_bytes(std::span(facts)));
 }
 
@@ -215,8 +222,7 @@ std::vector<SpeechExample> load_examples(const System& system, std::span<const f
                     .wall = wall.count()};
         for (const Source& s : sources) {
             summary->seconds += static_cast<double>(s.samples()) / kSampleRate;
-            if (s.cached)
-                summary->cache_bytes += s.cached->rows * s.cached->channels * static_cast<int64_t>(sizeof(bf16));
+            if (s.cached) summary->cache_bytes += s.cached->bytes();
         }
     }
 
@@ -236,6 +242,7 @@ std::vector<SpeechExample> load_examples(const System& system, std::span<const f
         e.chunk_rows = s.cached ? s.cached->chunk_rows : s.clip.chunk_rows;
         e.cached = s.cached;
         e.features = s.clip.features;
+        e.acoustic = s.clip.acoustic;
     }
     return examples;
 }

@@ -8,7 +8,7 @@
 
 namespace wavllm {
 
-/// Of all that turns samples into features with this system: the encoder's weights, configuration and dtype, the
+/// Of all that turns samples into features with this system: the encoders' weights, configuration and dtype, the
 /// padding, and the bits of one made-up clip, which tell the arithmetic of this CPU and of this version of the code.
 std::string feature_fingerprint(const System& system);
 /// The cache in the default folder, for this system's features.

@@ -1,7 +1,11 @@
 #include "models/wavllm/system.h"
 
+#include <cmath>
+
 #include "autograd/tape.h"
+#include "data/audio.h"
 #include "kernels/cast/cast.h"
+#include "kernels/common/check.h"
 #include "kernels/log_mel/log_mel.h"
 
 namespace wavllm {
@@ -10,7 +14,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& llama) {
+/// To mean 0 and variance 1, as the larger WavLMs were trained (and wav2vec 2.0's before them).
+void normalize(std::span<float> clip) {
+    const auto n = static_cast<double>(clip.size());
+    double sum = 0, squares = 0;
+    for (const float x : clip) sum += x;
+    const double mean = sum / n;
+    for (const float x : clip) squares += (x - mean) * (x - mean);
+    const double scale = 1 / std::sqrt(squares / n + 1e-7);
+    for (float& x : clip) x = static_cast<float>((x - mean) * scale);
+}
+
+BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEncoder* wavlm, const Llama& llama) {
     BridgeConfig config;
     config.llm_dim = llama.config().dim;
     config.semantic = {encoder_dim,
@@ -19,16 +34,71 @@ BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const Llama& ll
                        p.adapter.bottleneck,
                        p.adapter.out > 0 ? p.adapter.out : config.llm_dim,
                        p.adapter.taps};
+    if (wavlm != nullptr) {
+        config.acoustic = config.semantic;
+        config.acoustic->in = wavlm->config().dim;
+        config.acoustic->mid = p.adapter.acoustic_mid;
+        config.acoustic_layers = wavlm->config().layers + 1;
+    }
     config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
+    const auto& c = p.connector;
+    if (c.kind == "qformer")
+        config.qformer = QFormerConfig{.in = encoder_dim,
+                                       .acoustic_in = wavlm != nullptr ? wavlm->config().dim : 0,
+                                       .window = c.window,
+                                       .queries = c.queries,
+                                       .dim = c.dim,
+                                       .heads = c.heads,
+                                       .ffn = c.ffn,
+                                       .layers = c.layers,
+                                       .out = config.llm_dim};
+    else if (c.kind == "pooled")
+        config.pooled = PooledConfig{.in = encoder_dim, .frames = c.pool, .out = config.llm_dim};
     return config;
+}
+
+/// WavLM's hidden states of each clip, [layers, T2, C2] bf16.
+std::vector<Tensor> hear(const WavlmEncoder& wavlm, std::span<const std::span<const float>> clips) {
+    std::vector<float> samples;
+    std::vector<int64_t> lengths;
+    for (const std::span<const float> clip : clips) {
+        const auto n = static_cast<int64_t>(clip.size());
+        if (wavlm.config().frames(n) < 1)
+            throw UsageError("a clip of {} samples is too short: WavLM needs {} ({:g} ms)", n, wavlm.config().window(),
+                             1000.0 * static_cast<double>(wavlm.config().window()) / kSampleRate);
+        samples.insert(samples.end(), clip.begin(), clip.end());
+        if (wavlm.config().normalizes()) normalize(std::span(samples).last(clip.size()));
+        lengths.push_back(n);
+    }
+    const auto total = static_cast<int64_t>(samples.size());
+    const Tensor borders = kernels::make_borders(lengths);
+    const Tensor hidden = wavlm.forward(Tensor::from(samples, {total}), borders), frames = wavlm.frame_borders(borders);
+    const int64_t *at = frames.data<int64_t>(), layers = hidden.dim(0), dim = hidden.dim(2);
+    std::vector<Tensor> result;
+    PurposeScope scope(Purpose::data);
+    for (size_t i = 0; i < clips.size(); ++i) {
+        Tensor own = Tensor::empty({layers, at[i + 1] - at[i], dim}, DType::bf16);
+        for (int64_t l = 0; l < layers; ++l)
+            own.select(0, l).assign(
+                kernels::cast(hidden.select(0, l).slice(0, at[i], at[i + 1]), DType::bf16).to(Device::cpu));
+        result.push_back(std::move(own));
+    }
+    return result;
 }
 
 }  // namespace
 
 System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
-                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer) {
-    System s{
-        .preset = preset, .encoder = std::move(encoder), .llama = std::move(llama), .tokenizer = std::move(tokenizer)};
+                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer,
+                    std::shared_ptr<const WavlmEncoder> wavlm) {
+    if (preset.model.wavlm.empty() != (wavlm == nullptr))
+        throw UsageError("build_system: model.wavlm is \"{}\", but {} WavLM was given", preset.model.wavlm,
+                         wavlm ? "a" : "no");
+    System s{.preset = preset,
+             .encoder = std::move(encoder),
+             .wavlm = std::move(wavlm),
+             .llama = std::move(llama),
+             .tokenizer = std::move(tokenizer)};
     {
         PurposeScope scope(Purpose::weights);
         s.mel_filters = kernels::make_mel_filters(s.encoder->config().mels).to(s.encoder->device());
@@ -56,7 +126,7 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
         ctc = CtcHead(s.llama->config().dim, seed, std::move(config));
     }
     s.model = std::make_unique<Wavllm>(
-        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, *s.llama), seed),
+        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, s.wavlm.get(), *s.llama), seed),
         Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed), std::move(ctc), std::move(prompt_adapter));
     return s;
 }
@@ -82,6 +152,9 @@ std::vector<EncodedClip> encode_clips(const System& system, std::span<const std:
         for (int64_t c = chunks[i]; c < chunks[i + 1]; ++c) clip.chunk_rows.push_back(rows[c + 1] - rows[c]);
         result.push_back(std::move(clip));
     }
+    if (!system.wavlm) return result;
+    std::vector<Tensor> heard = hear(*system.wavlm, clips);
+    for (size_t i = 0; i < clips.size(); ++i) result[i].acoustic = std::move(heard[i]);
     return result;
 }
 
@@ -108,6 +181,7 @@ SpeechExample make_example(const System& system, const std::string& id, std::spa
     if (samples.empty()) return e;
     EncodedClip clip = std::move(encode_clips(system, std::span(&samples, 1)).front());
     e.features = std::move(clip.features);
+    e.acoustic = std::move(clip.acoustic);
     e.chunk_rows = std::move(clip.chunk_rows);
     return e;
 }

@@ -9,6 +9,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "models/preset/preset.h"
 #include "models/wavllm/example.h"
+#include "models/wavlm/encoder.h"
 #include "models/whisper/encoder.h"
 #include "models/whisper/features.h"
 
@@ -17,18 +18,21 @@ namespace wavllm {
 struct System {
     Preset preset;
     std::shared_ptr<const WhisperEncoder> encoder;
+    std::shared_ptr<const WavlmEncoder> wavlm{};  ///< null: a model without WavLM
     std::shared_ptr<const Llama> llama;
     std::shared_ptr<const Tokenizer> tokenizer;
     Tensor mel_filters{};
     std::unique_ptr<Wavllm> model{};
 };
 
-/// A WavLLM with a new adapter and LoRA, drawn from the preset's seed, on an encoder and an LLM that are loaded.
+/// A WavLLM with a new adapter and LoRA, drawn from the preset's seed, on encoders and an LLM that are loaded. Throws
+/// UsageError if there is a WavLM and the preset names none, or the other way round.
 System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
-                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer);
+                    std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer,
+                    std::shared_ptr<const WavlmEncoder> wavlm = {});
 
 /// Encoder features of clips (16 kHz samples), padded as the preset says or as given. A clip's bits depend neither on the others nor
-/// on the number of threads. Booked to data.
+/// on the number of threads. Booked to data. Throws UsageError for a clip that is too short for WavLM.
 std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips);
 std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips,
                                       WhisperPadding padding);

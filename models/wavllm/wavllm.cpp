@@ -26,10 +26,19 @@ Tensor Wavllm::speech(const SpeechBatch& batch, Tensor& borders, const Observer*
     if (!batch.features.defined()) return Tensor::empty({0, llama_->config().dim}, DType::f32, device);
     borders = batch.feature_borders;
     const Tensor acoustic = batch.acoustic.defined() ? batch.acoustic.to(device) : Tensor();
-    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer);
+    return bridge_.forward(batch.features.to(device), borders, acoustic, batch.acoustic_borders, observer,
+                           batch.clip_borders);
 }
 
 LlmInput Wavllm::inputs(const SpeechBatch& batch, const Tensor& speech, const Observer* observer) const {
+    int64_t planned = 0;
+    for (const int64_t rows : batch.speech_rows) planned += rows;
+    if (!batch.speech_rows.empty() && planned != speech.dim(0))
+        throw ShapeError(
+            "wavllm: the batch was laid out for {} rows of speech, but this model's connector gives {}; give its "
+            "bridge to "
+            "make_batch",
+            planned, speech.dim(0));
     LlmInput in{{}, batch.plan, {}};
     Tensor rows = speech;
     if (ctc_.defined() && ctc_.config().changes_input() && speech.dim(0) > 0) {

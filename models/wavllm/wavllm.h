@@ -14,9 +14,10 @@ namespace wavllm {
 /// What a training step reads.
 struct SpeechBatch {
     Tensor features;          ///< [T, C] encoder output of all clips end to end; undefined for a batch without speech
-    Tensor feature_borders;   ///< i64 [S+1]
+    Tensor feature_borders;   ///< i64 [chunks+1]
+    Tensor clip_borders;      ///< i64 [clips with speech + 1], in chunks: which of those belong to which clip
     Tensor acoustic;          ///< [layers, T2, C2] of WavLM, where the model has that branch
-    Tensor acoustic_borders;  ///< i64 [S+1]
+    Tensor acoustic_borders;  ///< i64 [clips with speech + 1]
     SequencePlan plan;
     CtcTargets ctc;  ///< undefined where no CTC loss is wanted
     /// What `plan` was made of: it is made anew where the CTC head drops rows of speech.
@@ -63,7 +64,8 @@ public:
     /// Cross-entropy over the target tokens divided by their number (we divide by target tokens; the released criterion
     /// by right and target tokens), and CTC over transcript tokens divided by theirs.
     WavllmLoss loss(const SpeechBatch& batch, const StepContext& context) const;
-    /// Speech embeddings of a batch [T, dim] and their borders (i64 [chunks + 1]); [0, dim] without speech.
+    /// Speech embeddings of a batch [T, dim] and their borders (i64 [clips with speech + 1], or
+    /// of chunks where the batch has no clip_borders); [0, dim] without speech.
     Tensor speech(const SpeechBatch& batch, Tensor& borders, const Observer* observer = nullptr) const;
     /// Input embeddings of all rows of a batch, and (for generation) nothing else.
     LlmInput inputs(const SpeechBatch& batch, const Observer* observer = nullptr) const;

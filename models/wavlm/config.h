@@ -34,8 +34,12 @@ struct WavlmConfig {
     /// Throws UsageError naming the value that makes no sense.
     void check() const;
 
-    /// 24 layers of 1024, LayerNorm everywhere, pre-norm. Its waveforms are to be normalised to mean 0 and variance 1
-    /// by the caller; those of base are taken as they are.
+    /// Whether its waveforms are to be normalised to mean 0 and variance 1 by the caller: large; those of base are taken
+    /// as they are.
+    bool normalizes() const {
+        return conv_layer_norm;
+    }
+    /// 24 layers of 1024, LayerNorm everywhere, pre-norm.
     static WavlmConfig large();
     /// Base's shape in small, for pre-training here: 1.1 M parameters (4 layers of 128), and 5.7 M (6 layers of 256).
     static WavlmConfig micro();

@@ -121,4 +121,8 @@ private:
     Parameters parameters_;
 };
 
+/// From a Hugging Face folder (config.json beside the weights): WavLMModel, or a model around one, of which nothing else is
+/// read. Throws FileError listing missing and left-over tensors.
+WavlmEncoder load_wavlm(const Checkpoint& checkpoint, DType panels = DType::f32);
+
 }  // namespace wavllm

@@ -231,4 +231,16 @@ WavlmEncoder WavlmEncoder::frozen(DType panels) const {
     return e;
 }
 
+WavlmEncoder load_wavlm(const Checkpoint& checkpoint, DType panels) {
+    const Weights weights(checkpoint);
+    const bool inside = weights.has("wavlm.encoder.layer_norm.weight");
+    WavlmEncoder encoder =
+        WavlmEncoder::load(inside ? weights.under("wavlm.") : weights, wavlm_config(checkpoint), panels);
+    if (inside)
+        for (const StoredTensor& t : checkpoint.tensors())
+            if (!t.name.starts_with("wavlm.")) weights.ignore(t.name);
+    weights.finish();
+    return encoder;
+}
+
 }  // namespace wavllm

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "infer/wer.h"
 #include "models/preset/preset.h"
@@ -94,6 +95,54 @@ TEST_CASE("program: transcribe FILE: the adapter that ships hears a speaker it w
         CAPTURE(facts.at("text").get<std::string>());
         CHECK(rates.normal_words.rate() <= 0.35);
     }
+}
+
+// Witness: the same message in text, and `transcribe` with the same prompt and head.
+TEST_CASE("program: chat about recordings: the cascade reads what Whisper heard, a WavLLM hears itself") {
+    real_model("whisper-base");
+    real_model("smollm2-135m-instruct-q4_1");
+    const std::filesystem::path home = WAVLLM_SOURCE_DIR;
+    const std::string file = (home / "samples" / "sentences" / "jfk.flac").string();
+    const auto replies_of = [](const std::vector<std::string>& arguments, const std::string& input = "/dev/null") {
+        const ProgramResult r = run_program(arguments, input);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        std::vector<nlohmann::json> replies;
+        std::istringstream lines(r.out);
+        for (std::string line; std::getline(lines, line);) replies.push_back(nlohmann::json::parse(line));
+        return replies;
+    };
+    const std::string question = "Which country does the speaker address?";
+    const auto cascade = replies_of(
+        {"chat", "--system", "cascade", "--speech", file, "--prompt", question, "--max-tokens", "24", "--json"});
+    REQUIRE(cascade.size() == 1);
+    const std::string heard = cascade[0].at("transcript");
+    ErrorRates rates;
+    rates.add(
+        "And so my fellow Americans ask not what your country can do for you, ask what you can do for your country.",
+        heard);
+    CAPTURE(heard);
+    CHECK(rates.normal_words.rate() <= 0.1);
+    const auto text = replies_of(
+        {"chat", "--prompt", "A recording says: \"" + heard + "\"\n\n" + question, "--max-tokens", "24", "--json"});
+    CHECK(text[0].at("reply") == cascade[0].at("reply"));
+    CHECK(text[0].at("prompt_tokens") == cascade[0].at("prompt_tokens"));
+    CHECK(!text[0].contains("transcript"));
+
+    const std::string instruction = "Transcribe the audio clip into text.";
+    const ProgramResult t = run_program({"transcribe", file, "--head", "llm", "--prompt", instruction, "--json"});
+    REQUIRE(t.code == 0);
+    const TempFolder folder;
+    const std::string lines = folder.write("lines.txt", instruction + "\n" + instruction + "\nThank you.\n");
+    const auto said = replies_of({"chat", "--speech", file, file, "--max-tokens", "64", "--json"}, lines);
+    REQUIRE(said.size() == 3);  // two clips and a turn in text, in one conversation
+    CHECK(said[0].at("reply") == nlohmann::json::parse(t.out).at("text"));
+    CHECK(said[1].at("speech") == file);
+    CHECK(!said[2].contains("speech"));
+    // activation tuning: without LoRA the answer is another one
+    const auto bare = replies_of(
+        {"chat", "--speech", file, "--prompt", instruction, "--lora-scale", "0", "--max-tokens", "24", "--json"});
+    CHECK(bare[0].at("reply") != said[0].at("reply"));
 }
 
 TEST_CASE("program: bench kernels gives every figure of its table") {

@@ -76,6 +76,11 @@ TEST_CASE("program: command lines that make no sense") {
     fails({"inspect", "x", "--fusion", "no_such_fusion"}, {"no_such_fusion", "silu_mul"});
     fails({"transcribe"}, {"--manifest"});
     fails({"chat", "--prompt", "hi", "--max-tokens", "0"}, {"--max-tokens 0"});
+    fails({"chat", "--prompt", "hi", "--system", "You are terse."}, {"--system You are terse.", "--system-prompt"});
+    fails({"chat", "--prompt", "hi", "--system", "llm", "--speech", "no/such.wav"}, {"no/such.wav"});
+    fails({"chat", "--prompt", "hi", "--lora-scale", "0.5"}, {"--lora-scale", "--system llm"});
+    fails({"chat", "--prompt", "hi", "--system", "cascade", "--adapter", "x"}, {"--adapter", "--system cascade"});
+    fails({"chat", "--prompt", "hi", "--system", "wavllm", "--model", "x"}, {"--model", "--system wavllm"});
 }
 
 TEST_CASE("program: models that are not there") {

@@ -12,6 +12,7 @@
 #include "autograd/ops/scale.h"
 #include "autograd/ops/sum_all.h"
 #include "autograd/tape.h"
+#include "tests/support/connector_model.h"
 #include "tests/support/stage2_model.h"
 
 // Every allocation of this test program is counted; the counter is read by the test below. noinline: else g++ takes the
@@ -59,6 +60,26 @@ TEST_CASE("a training step asks neither heap nor system for memory after the sec
         Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
         const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true));
         for (int64_t step = 0; step < 6; ++step) {
+            const uint64_t heap = g_allocations, system = memory::system_requests();
+            training_step(model, optimizer, batches, step, step, stage, preset);
+            CAPTURE(step);
+            if (step < 2) continue;
+            CHECK(g_allocations - heap == 0);
+            CHECK(memory::system_requests() == system);
+        }
+    }
+}
+
+TEST_CASE("a step with another connector takes nothing from the heap either") {
+    for (const char* kind : {"qformer", "pooled"}) {
+        CAPTURE(kind);
+        const Wavllm model = connector_model(kind);
+        const auto examples = tiny_examples(4);
+        const Preset preset = tiny_preset(5);
+        const Stage stage = preset.all_stages()[0];
+        Optimizer optimizer(model.parameters(), {}, group_settings(preset, 0));
+        const std::vector<SpeechBatch> batches(2, make_batch(pointers(examples), true, model.bridge()));
+        for (int64_t step = 0; step < 5; ++step) {
             const uint64_t heap = g_allocations, system = memory::system_requests();
             training_step(model, optimizer, batches, step, step, stage, preset);
             CAPTURE(step);

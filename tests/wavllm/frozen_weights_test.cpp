@@ -157,9 +157,10 @@ TEST_CASE("known sizes: parameters as their authors count them") {
     CHECK(parameters_of(known_llama("smollm2-135m"), true) == 134515008);             // SmolLM2-135M's
     CHECK(parameters_of(known_llama("tinyllama-1.1b")) == 1100048384);                // TinyLlama's
     CHECK(parameters_of_encoder(known_whisper_encoder("whisper-base")) == 20590592);  // 72,593,920 less the decoder's
-    CHECK(parameters_of_wavlm_base() == 94381936);
+    CHECK(parameters_of_encoder(known_wavlm("wavlm-base")) == 94381936);
     // the paper: 7.55 billion with 76,636,941 trained
-    const int64_t all = parameters_of(known_llama("llama-2-7b-chat")) + parameters_of_wavlm_base() +
+    const int64_t all = parameters_of(known_llama("llama-2-7b-chat")) +
+                        parameters_of_encoder(known_wavlm("wavlm-base")) +
                         parameters_of_encoder(known_whisper_encoder("whisper-large-v2")) + 76636941;
     CHECK(all / 10'000'000 == 754);  // 7.546 billion
     CHECK(message_of<UsageError>([] { known_llama("llama-3"); }).find("llama-2-7b-chat") != std::string::npos);

@@ -35,9 +35,11 @@ std::string sentence(const Preset& p) {
     for (const Stage& s : stages) lora = lora || s.does_train("lora");
     const std::string trained = lora ? fmt::format("a trained adapter and LoRA of rank {} let", p.lora.rank)
                                      : std::string("a trained adapter lets");
-    return fmt::format("A speech LLM: frozen {} hears, {} frozen {} understand it. {}: {}.", p.model.whisper, trained,
-                       p.model.llm, stages.size() == 1 ? "One stage" : fmt::format("{} stages", stages.size()),
-                       names(stages));
+    const std::string ears = p.model.wavlm.empty()
+                                 ? fmt::format("frozen {} hears", p.model.whisper)
+                                 : fmt::format("frozen {} and {} hear", p.model.whisper, p.model.wavlm);
+    return fmt::format("A speech LLM: {}, {} frozen {} understand it. {}: {}.", ears, trained, p.model.llm,
+                       stages.size() == 1 ? "One stage" : fmt::format("{} stages", stages.size()), names(stages));
 }
 
 Json additions(const Preset& p) {

@@ -19,6 +19,7 @@ std::vector<std::string> DecodeFlags::overrides() const {
     add("seed", seed);
     add("beams", beams);
     add("length_penalty", length_penalty);
+    add("lora_scale", lora_scale);
     return values;
 }
 
@@ -32,10 +33,14 @@ void add_decode_flags(CLI::App& app, DecodeFlags& flags, bool with_compat) {
     app.add_option("--beams", flags.beams, "above 1: beam search for the likeliest text");
     app.add_option("--length-penalty", flags.length_penalty,
                    "of beam search: log p / tokens^penalty; higher ones favour long texts (1)");
-    if (with_compat)
-        app.add_option("--compat", flags.compat,
-                       "released: decode as the released code does (temperature 0.5, 512 tokens with the prompt, BOS "
-                       "before it)");
+    if (!with_compat) return;
+    app.add_option(
+        "--lora-scale", flags.lora_scale,
+        "LoRA's strength, a multiple of the trained one: below 1 the model heeds the instruction more and its "
+        "training less (1)");
+    app.add_option("--compat", flags.compat,
+                   "released: decode as the released code does (temperature 0.5, 512 tokens with the prompt, BOS "
+                   "before it)");
 }
 
 }  // namespace wavllm

@@ -12,7 +12,7 @@ namespace wavllm {
 
 /// What the user gave, on top of what the adapter's preset says.
 struct DecodeFlags {
-    std::optional<double> temperature, top_p, length_penalty;
+    std::optional<double> temperature, top_p, length_penalty, lora_scale;
     std::optional<int64_t> top_k, seed, beams;
     std::string compat;
 
@@ -23,7 +23,7 @@ struct DecodeFlags {
     }
 };
 
-/// --temperature, --top-k, --top-p, --seed, --beams, --length-penalty; with_compat: --compat too.
+/// --temperature, --top-k, --top-p, --seed, --beams, --length-penalty; with_compat: --compat and --lora-scale too.
 void add_decode_flags(CLI::App& app, DecodeFlags& flags, bool with_compat);
 
 }  // namespace wavllm

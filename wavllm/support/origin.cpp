@@ -97,6 +97,7 @@ void record_origin(RunFolder& run, const System& system) {
     const Preset& p = run.preset();
     ordered_json files = ordered_json::array(), parameters = ordered_json::object();
     add_model(files, "speech encoder", p.model.whisper, p.model.random_weights);
+    if (!p.model.wavlm.empty()) add_model(files, "acoustic encoder", p.model.wavlm, p.model.random_weights);
     add_model(files, "language model", p.model.llm, p.model.random_weights);
     if (!p.train.from.empty()) add_file(files, "start", p.train.from, home_folder() / p.train.from);
     add_manifests(files, "training clips", p.data.train);

@@ -11,6 +11,7 @@
 #include "data/tokenizer/sentencepiece.h"
 #include "models/known_sizes.h"
 #include "models/llama/random.h"
+#include "models/wavlm/random.h"
 #include "models/whisper/random.h"
 #include "tensor/allocator.h"
 #include "wavllm/support/home.h"
@@ -23,7 +24,7 @@ double millions(int64_t n) {
     return static_cast<double>(n) / 1e6;
 }
 
-/// The paper's own model, whatever this build has of it: adapters, joint projection and LoRA of wavllm-7b.
+/// The paper's own model, whatever this run has of it: adapters, joint projection and LoRA of wavllm-7b.
 struct PaperCount {
     int64_t semantic, acoustic, joint, lora, unused, prompt_adapter;
 
@@ -64,7 +65,11 @@ System load_random_system(const Preset& preset) {
     if (tokenizer->vocab_size() > llama->config().vocab)
         throw UsageError("model.tokenizer {}: {} tokens, but the language model has {}", preset.model.tokenizer,
                          tokenizer->vocab_size(), llama->config().vocab);
-    return build_system(preset, std::move(encoder), std::move(llama), std::move(tokenizer));
+    std::shared_ptr<const WavlmEncoder> wavlm;
+    if (!preset.model.wavlm.empty())
+        wavlm =
+            std::make_shared<const WavlmEncoder>(random_wavlm_encoder(known_wavlm(preset.model.wavlm), seed, panels));
+    return build_system(preset, std::move(encoder), std::move(llama), std::move(tokenizer), std::move(wavlm));
 }
 
 std::string parameter_summary(const System& system) {
@@ -79,18 +84,23 @@ std::string parameter_summary(const System& system) {
     }
     for (const auto& [group, n] : by_group) groups += fmt::format("{}{} {}", groups.empty() ? "" : ", ", group, n);
     std::string text = fmt::format(
-        "frozen:  {:.2f} M speech encoder, {:.2f} M language model\n"
+        "frozen:  {:.2f} M speech encoder, {}{:.2f} M language model\n"
         "trained: {} ({})\n",
-        millions(encoder), millions(llm), trained, groups);
+        millions(encoder),
+        system.wavlm
+            ? fmt::format("{:.2f} M acoustic encoder, ", millions(parameters_of_encoder(system.wavlm->config())))
+            : "",
+        millions(llm), trained, groups);
     if (system.preset.model.whisper != "whisper-large-v2" || system.preset.model.llm != "llama-2-7b-chat") return text;
     const PaperCount p;
-    const int64_t counted = p.live() + p.unused, all = encoder + parameters_of_wavlm_base() + llm + counted;
+    const int64_t wavlm = parameters_of_encoder(known_wavlm("wavlm-base")), counted = p.live() + p.unused,
+                  all = encoder + wavlm + llm + counted;
     text += fmt::format(
         "the paper's 7.55 B, 76.6 M of them trainable: {} in all, with WavLM-base ({:.2f} M), of which trainable\n"
         "  {} = semantic adapter {} + acoustic adapter {} + joint projection {} + LoRA {} + {} that never run:\n"
         "  the projection of a model without WavLM; {:.2f} M are live. Its second stage adds {} (prompt adapter).\n",
-        all, millions(parameters_of_wavlm_base()), counted, p.semantic, p.acoustic, p.joint, p.lora, p.unused,
-        millions(p.live()), p.prompt_adapter);
+        all, millions(wavlm), counted, p.semantic, p.acoustic, p.joint, p.lora, p.unused, millions(p.live()),
+        p.prompt_adapter);
     return text;
 }
 

@@ -5,7 +5,7 @@
 
 namespace wavllm {
 
-/// What load_system gives for a preset with model.random_weights: encoder and language model of the sizes that its names
+/// What load_system gives for a preset with model.random_weights: encoders and language model of the sizes that its names
 /// stand for (models/known_sizes.h), drawn from train.seed.
 System load_random_system(const Preset& preset);
 

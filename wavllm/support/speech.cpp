@@ -1,7 +1,9 @@
 #include "wavllm/support/speech.h"
 
+#include "data/json.h"
 #include "data/progress.h"
 #include "models/checkpoint/identity.h"
+#include "models/wavllm/released_system.h"
 #include "models/whisper/whisper.h"
 #include "tensor/text.h"
 #include "wavllm/report/report.h"
@@ -9,6 +11,7 @@
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/origin.h"
 #include "wavllm/support/random_system.h"
+#include "wavllm/support/tokenizer_file.h"
 
 namespace wavllm {
 
@@ -31,16 +34,23 @@ System load_system(const Preset& preset) {
     auto encoder =
         std::make_shared<const WhisperEncoder>(Whisper::load_encoder(*whisper, whisper_config(*whisper), panels));
     LanguageModel llm = load_language_model(preset.model.llm, panels, preset.model.norm_eps);
+    std::shared_ptr<const WavlmEncoder> wavlm;
+    if (!preset.model.wavlm.empty())
+        wavlm = std::make_shared<const WavlmEncoder>(
+            load_wavlm(*open_checkpoint(find_model(preset.model.wavlm).model()), panels));
     return build_system(preset, std::move(encoder), std::make_shared<const Llama>(std::move(llm.llama)),
-                        std::move(llm.tokenizer));
+                        std::move(llm.tokenizer), std::move(wavlm));
 }
 
 BaseModels base_models(const Preset& preset) {
     BaseModels result;
-    for (const auto& [part, name] : {std::pair("whisper", &preset.model.whisper), {"llm", &preset.model.llm}})
+    for (const auto& [part, name] :
+         {std::pair("whisper", &preset.model.whisper), {"wavlm", &preset.model.wavlm}, {"llm", &preset.model.llm}}) {
+        if (name->empty()) continue;  // without WavLM
         result[part] = {*name, preset.model.random_weights
                                    ? fmt::format("drawn at random from seed {}", preset.train.seed)
                                    : weights_identity(*open_checkpoint(find_model(*name).model()))};
+    }
     return result;
 }
 
@@ -132,7 +142,29 @@ TrainReport train_run(System& system, std::span<const ExampleSet> train, std::sp
     return report;
 }
 
+namespace {
+
+/// "whisper_heads" and "llm_heads" of the config.json beside a released checkpoint, where there is one.
+ReleasedHeads heads_beside(const std::filesystem::path& file) {
+    const std::filesystem::path config = file.parent_path() / "config.json";
+    ReleasedHeads heads;
+    if (!std::filesystem::exists(config)) return heads;
+    const nlohmann::json json = read_json_file(config, 1 << 20);
+    for (const auto& [key, value] : {std::pair("whisper_heads", &heads.whisper), {"llm_heads", &heads.llama}}) {
+        if (!json.is_object() || !json.contains(key)) continue;
+        if (!json[key].is_number_integer() || json[key].get<int64_t>() < 1)
+            throw FileError("{}: \"{}\" must be a positive whole number", config.string(), key);
+        *value = json[key].get<int64_t>();
+    }
+    return heads;
+}
+
+}  // namespace
+
 System load_adapter_system(const std::filesystem::path& adapter) {
+    if (const auto checkpoint = open_checkpoint(adapter); is_released(*checkpoint))
+        return load_released_system(*checkpoint, open_tokenizer_beside(adapter), heads_beside(adapter),
+                                    frozen_dtype("auto"));
     const Preset preset = adapter_preset(adapter);
     check_adapter_base(adapter, base_models(preset));
     System system = load_system(preset);

@@ -29,7 +29,9 @@ std::vector<ExampleSet> load_sets(const System& system, const FeatureCache* cach
 /// Runs the trainer with a progress bar; validations as lines, and as the report in the run's folder.
 TrainReport train_run(System& system, std::span<const ExampleSet> train, std::span<const ExampleSet> valid,
                       RunFolder& run);
-/// The system an adapter file belongs to, with its parameters loaded.
+/// The system an adapter file belongs to, with its parameters loaded; or the whole system of a released checkpoint
+/// (final.pt, or a safetensors file of that layout), with the tokenizer.model beside it. Numbers of attention heads that
+/// are not the published models' stand in a config.json there: {"whisper_heads": 4, "llm_heads": 3}.
 System load_adapter_system(const std::filesystem::path& adapter);
 /// "39 of 40 exactly right (97.5 %), WER ..., CER ..." on one line.
 std::string summary(const Evaluation& evaluation);

@@ -58,6 +58,8 @@ public:
         if (head_ != "llm" && draws)
             throw UsageError(
                 "transcribe: --head {} finds the likeliest text; --temperature and --compat need --head llm", head_);
+        if (head_ == "ctc" && o.decode.lora_scale)
+            throw UsageError("transcribe: --lora-scale: LoRA is in the LLM, which --head ctc does not use");
         if (!o.prompt.empty() && head_ != "llm")
             throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
         options_ = answer_options(with_overrides(system_.preset, o.decode.overrides()));

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 
 #include "data/json.h"
 #include "models/weights.h"
+#include "wavllm/verify/torch_files.h"
 
 namespace wavllm::verify {
 
@@ -18,17 +18,12 @@ constexpr double kLeastTolerance = 1e-5;
 constexpr double kReferenceErrors = 10;  // times the float32 error of the reference itself
 
 struct Rule {
-    const char *file, *name, *part;  // what the two begin with
-};
-
-constexpr Rule kNotBuilt[] = {
-    {"torch_variants", "", "reader of torch.save files"},
-    {"final", "", "reader of torch.save files"},
+    const char *file, *name;  // what the two begin with
 };
 
 constexpr Rule kInputs[] = {
-    {"tables", "rotary_positions", ""},    {"hf_llama_", "ids", ""},      {"llama_namings", "ids", ""},
-    {"hf_whisper.", "input_features", ""}, {"hf_wavlm.", "waveform", ""},
+    {"tables", "rotary_positions"},    {"hf_llama_", "ids"},      {"llama_namings", "ids"},
+    {"hf_whisper.", "input_features"}, {"hf_wavlm.", "waveform"},
 };
 
 Tensor tensor_of(const StoredTensor& s) {
@@ -65,18 +60,6 @@ void expect_file(Comparison& c, const fs::path& path, const json& facts) {
         }
         c.expect(std::move(e));
     }
-}
-
-/// Names alone: some of this file's types (bool, i16) are none of ours, so no Checkpoint opens it.
-void expect_names(Comparison& c, const fs::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    uint64_t bytes = 0;
-    in.read(reinterpret_cast<char*>(&bytes), sizeof bytes);
-    if (!in || bytes > fs::file_size(path)) throw FileError("{}: not a safetensors file", path.string());
-    std::string header(bytes, ' ');
-    in.read(header.data(), static_cast<std::streamsize>(bytes));
-    for (const auto& [name, entry] : parse_json(header, path.string()).items())
-        if (name != "__metadata__") c.expect({.file = path.filename().string(), .name = name});
 }
 
 /// Beams as tensors: see beams_tensor in the header.
@@ -199,19 +182,14 @@ void expect_tiny(Comparison& c, const fs::path& folder, const json& description)
     for (const fs::path& path : others) {
         const std::string name = path.filename().string();
         const bool weights = name == "model.safetensors" || name.find("_weights") != std::string::npos;
-        if (name.starts_with("torch_variants") && path.extension() == ".safetensors") {
-            expect_names(c, path);
-        } else if (path.extension() == ".safetensors" && !weights) {
+        if (path.extension() == ".safetensors" && !weights && !name.starts_with("torch_variants"))
             expect_file(c, path, json::object());  // no rule in case.json: these fail
-        }
-        if (path.extension() == ".pt") c.expect({.file = name, .name = "*", .what = "all tensors of the file"});
     }
+    expect_torch_files(c, folder);
     for (const auto& [file, name] : c.names()) {
         const auto matches = [&, f = file, n = name](const Rule& r) {
             return f.starts_with(r.file) && n.starts_with(r.name);
         };
-        for (const Rule& r : kNotBuilt)
-            if (matches(r)) c.not_built(file, name, r.part);
         for (const Rule& r : kInputs)
             if (matches(r)) c.input(file, name);
     }

@@ -5,15 +5,19 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "models/wavllm/wavllm.h"
+#include "models/wavllm/released_system.h"
 #include "wavllm/verify/comparison.h"
 
 namespace wavllm::verify {
 
-/// model.safetensors with the sizes of case.json.
+/// model.safetensors as `wavllm transcribe` loads a released checkpoint, with the numbers of heads of case.json.
 class TinyModel {
 public:
     TinyModel(const std::filesystem::path& folder, const nlohmann::json& sizes);
+
+    const ReleasedCheckpoint& released() const {
+        return released_;
+    }
 
     const std::shared_ptr<const Llama>& llama() const {
         return llama_;
@@ -24,16 +28,10 @@ public:
     /// With trainable parameters of its own, fresh from the file: training one leaves the next untouched. Stage 2 has the
     /// prompt adapter, as released.
     Wavllm fresh(int stage = 1) const;
-    /// The Whisper branch's adapter alone: a clip of several chunks is adapted chunk by chunk, then joined over time.
-    SpeechAdapter semantic_adapter() const;
-    /// The WavLM branch alone: hidden states [layers, T, C] of one clip to acoustic embeddings.
-    Tensor acoustic_embeddings(const Tensor& hidden, const Observer& observer) const;
 
 private:
     std::unique_ptr<Checkpoint> checkpoint_;
-    BridgeConfig bridge_;
-    LoraConfig lora_;
-    PromptAdapterConfig prompt_adapter_;
+    ReleasedCheckpoint released_;
     std::shared_ptr<const Llama> llama_;
 };
 

@@ -5,6 +5,7 @@
 #include "wavllm/verify/golden_folder.h"
 #include "wavllm/verify/real/real.h"
 #include "wavllm/verify/tiny.h"
+#include "wavllm/verify/torch_files.h"
 
 namespace wavllm::verify {
 
@@ -92,6 +93,7 @@ Report run(const Options& options) {
             expect_tiny(c, golden, description);
             Tiny state(c, golden, data_folder(options), std::move(description));
             run_all(kTiny, state, c);
+            check_torch_files(c, golden);
         }
         if (real) {
             Real state{c, golden, data_folder(options), options.sources};

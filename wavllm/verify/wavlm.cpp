@@ -13,21 +13,6 @@ namespace {
 constexpr int64_t kFrameStep = 25;  // *_every_25th_frame
 constexpr const char* kDistanceTable = "wavlm_encoder.model.encoder.layers.0.attention.rel_attn_embed.weight";
 
-WavlmConfig tiny_config(const nlohmann::json& sizes) {
-    const nlohmann::json& s = sizes.at("wavlm");
-    WavlmConfig c;
-    c.dim = s.at("dim");
-    c.layers = s.at("layers");
-    c.heads = s.at("heads");
-    c.ffn = s.at("ffn");
-    c.conv_dim.assign(c.conv_dim.size(), s.at("conv_dim").get<int64_t>());
-    c.position_kernel = s.at("pos_conv_kernel");
-    c.position_groups = s.at("pos_conv_groups");
-    c.buckets = s.at("buckets");
-    c.max_distance = s.at("max_distance");
-    return c;
-}
-
 void check_buckets(Tiny& t, const WavlmConfig& config) {
     const std::string file = "tables.safetensors", name = "relative_position_buckets";
     if (!t.c.has(file, name)) return;
@@ -112,12 +97,10 @@ void check_hugging_face(Tiny& t) {
 
 void check_wavlm(Tiny& t) {
     NoGrad no_grad;
-    const WavlmConfig config = tiny_config(t.description.at("config"));
-    if (t.c.wanted("tables")) check_buckets(t, config);
+    const WavlmEncoder encoder = t.model.released().wavlm();
+    if (t.c.wanted("tables")) check_buckets(t, encoder.config());
     if (t.c.wanted("hf_wavlm")) check_hugging_face(t);
     if (!t.c.wanted("audio_") && !t.c.wanted("llama_") && !t.c.wanted("decode_") && !t.c.wanted("case.json")) return;
-    const WavlmEncoder encoder =
-        WavlmEncoder::load(Weights(t.model.checkpoint()).under("wavlm_encoder.model."), config);
     for (const Sample& s : t.samples) check_clip(t, s, encoder);
 }
 

@@ -28,18 +28,6 @@ Tensor every_nth_frame(const Tensor& chunks, int64_t step) {
     return every_nth(frames_last, step).transpose(1, 2).to_contiguous();
 }
 
-WhisperConfig tiny_config(const nlohmann::json& sizes) {
-    const nlohmann::json& s = sizes.at("whisper");
-    WhisperConfig c;
-    c.dim = s.at("dim");
-    c.encoder_layers = s.at("layers");
-    c.heads = s.at("heads");
-    c.encoder_ffn = s.at("ffn");
-    c.mels = s.at("mels");
-    c.max_source_positions = s.at("positions");
-    return c;
-}
-
 void add_mel(Tiny& t, const std::string& file, const Tensor& mel) {
     const int64_t chunks = mel.dim(0) / kernels::kMelChunkFrames, mels = mel.dim(1);
     const Tensor frames_last =
@@ -169,9 +157,7 @@ void check_whisper(Tiny& t) {
     NoGrad no_grad;
     if (t.c.wanted("hf_whisper")) check_hugging_face(t);
     if (!t.c.wanted("audio_") && !t.c.wanted("llama_") && !t.c.wanted("decode_") && !t.c.wanted("case.json")) return;
-    const WhisperConfig config = tiny_config(t.description.at("config"));
-    const WhisperEncoder encoder =
-        WhisperEncoder::load(Weights(t.model.checkpoint()).under("audio_encoder.model."), config);
+    const WhisperEncoder encoder = t.model.released().whisper();
     for (const Sample& s : t.samples) check_clip(t, s, encoder);
 }
 

@@ -37,8 +37,7 @@ std::string_view advice(cudaError_t error) {
         case cudaErrorNoKernelImageForDevice: return "; this program has kernels for compute capability 8.0 and later";
         case cudaErrorStreamCaptureUnsupported:
         case cudaErrorStreamCaptureInvalidated:
-        case cudaErrorStreamCaptureImplicit:
-            return "; this call cannot be part of a captured graph (tensor/graph.h)";
+        case cudaErrorStreamCaptureImplicit: return "; this call cannot be part of a captured graph (tensor/graph.h)";
         default: return "";
     }
 }
@@ -88,6 +87,19 @@ void check_launch(const char* name, const void* kernel, dim3 grid, dim3 block, s
         "{}{}",
         name ? name : kernel_name(kernel), grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes,
         cudaGetErrorName(error), cudaGetErrorString(error), wait_for_each_launch() ? "" : advice(error));
+}
+
+void allow_shared(const char* name, const void* kernel, size_t bytes) {
+    int device = 0, most = 0;
+    WAVLLM_CUDA_CALL(cudaGetDevice(&device));
+    WAVLLM_CUDA_CALL(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    if (bytes > static_cast<size_t>(most))
+        throw Error(
+            "kernel {} needs {} bytes of shared memory for a block, but this GPU has {}; use one with more (sm_80 or "
+            "sm_90), products in another dtype, or --device cpu",
+            name ? name : kernel_name(kernel), bytes, most);
+    WAVLLM_CUDA_CALL(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
 }  // namespace wavllm::cuda

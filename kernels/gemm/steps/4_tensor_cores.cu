@@ -6,6 +6,7 @@
 // want (kernels/simt/tensor_core.h has their layout): lane 4 g + t takes row g and columns 2 t, 2 t + 1. gemm_bf16.cuh gets
 // bf16 from memory, loads fragments with ldmatrix and has more buffers.
 
+#include "kernels/common/formats.cuh"
 #include "kernels/gemm/steps/steps.h"
 #include "kernels/simt/cuda.h"
 
@@ -16,11 +17,6 @@ namespace {
 constexpr int kTile = 64, kDepth = 16, kThreads = 128;
 // Longer by 16 bytes, so that the rows of a fragment lie in different banks; the copies still meet by twos in a few.
 constexpr int kALine = kDepth + 4, kBLine = kTile + 4;
-
-__device__ __forceinline__ uint32_t pair_of(float low, float high) {
-    return static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(low))) |
-           static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(high))) << 16;
-}
 
 /// Height lines of Width floats from (line, column); what is not there becomes zeros.
 template <int Height, int Width, int Line>
@@ -57,12 +53,12 @@ __global__ void __launch_bounds__(kThreads)
             for (int h = 0; h < 4; ++h) {
                 const float* p = as[now] + (row + i * 16 + g + h % 2 * 8) * kALine + h / 2 * 8 + 2 * t;
                 const float2 v = *reinterpret_cast<const float2*>(p);
-                fa[i][h] = pair_of(v.x, v.y);
+                fa[i][h] = bf16_pair(v.x, v.y);
             }
         for (int j = 0; j < 4; ++j)
             for (int h = 0; h < 2; ++h) {
                 const float* p = bs[now] + (h * 8 + 2 * t) * kBLine + column + j * 8 + g;
-                fb[j][h] = pair_of(p[0], p[kBLine]);
+                fb[j][h] = bf16_pair(p[0], p[kBLine]);
             }
         for (int i = 0; i < 2; ++i)
             for (int j = 0; j < 4; ++j) mma_m16n8k16_bf16(sum[i][j], fa[i], fb[j]);

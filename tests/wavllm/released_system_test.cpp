@@ -1,0 +1,103 @@
+// The whole system out of one released checkpoint, through the public path: sound file and prompt in, tokens out. Witness:
+// the golden values of the released code (tokens.json, case.json, audio_*.safetensors). Encoder features are rounded to
+// bf16 on that path, so embeddings are compared within that; token ids exactly. In float32 `wavllm verify` holds every
+// step to the golden values with parts that are loaded by the same class.
+
+#include "models/wavllm/released_system.h"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "autograd/tape.h"
+#include "data/audio.h"
+#include "data/json.h"
+#include "data/tokenizer/sentencepiece.h"
+#include "infer/evaluate.h"
+#include "tests/program/program.h"
+#include "tests/support/shared.h"
+
+using namespace wavllm;
+using namespace wavllm::tests;
+
+namespace {
+
+constexpr ReleasedHeads kHeads{.whisper = 4, .llama = 3};
+
+System golden_system(const std::string& file) {
+    return load_released_system(*open_checkpoint(shared("golden/" + file)),
+                                open_sentencepiece(shared("data/tokenizer/llama2.tokenizer.model")), kHeads);
+}
+
+SpeechExample sample(const System& s, const std::string& name, const nlohmann::json& facts) {
+    return make_example(s, name, read_audio(shared("golden/audio_" + name + ".wav").string()),
+                        facts.at("samples").at(name).at("prompt").get<std::string>());
+}
+
+}  // namespace
+
+TEST_CASE("a released checkpoint as a system: tokens in and out are the released code's, from every kind of file") {
+    const NoGrad no_grad;
+    const nlohmann::json facts = read_json_file(shared("golden/case.json")).at("facts");
+    for (const char* file : {"model.safetensors", "final.pt", "final_f16.pt"}) {
+        CAPTURE(file);
+        const System s = golden_system(file);
+        CHECK(s.preset.prompt_adapter.hidden == 16);
+        for (const std::string name : {"a", "b", "long"}) {
+            CAPTURE(name);
+            const nlohmann::json &fact = facts.at("samples").at(name),
+                                 &greedy = facts.at("decoding").at(name).at("stage2").at("greedy");
+            const SpeechExample e = sample(s, name, facts);
+            CHECK(std::ssize(e.ids.left) == fact.at("left_tokens").get<int64_t>());
+            CHECK(std::ssize(e.ids.right) == fact.at("right_tokens").get<int64_t>());
+            CHECK(std::ssize(e.ids.instruction) == fact.at("prompt_adapter_tokens").get<int64_t>());
+            CHECK(e.speech_rows() == fact.at("speech_tokens").get<int64_t>());
+            const SpeechExample* one[] = {&e};
+            Tensor borders;
+            const Tensor speech = s.model->speech(make_batch(one, false), borders);
+            const auto golden = open_checkpoint(shared("golden/audio_" + name + ".safetensors"));
+            const auto expected = to_tensor(golden->at("speech_embeddings")).values(), found = speech.values();
+            REQUIRE(found.size() == expected.size());
+            double worst = 0, largest = 0;
+            for (size_t i = 0; i < found.size(); ++i) {
+                const double off = std::abs(found[i] - expected[i]);
+                if (!(off <= worst)) worst = off;
+                largest = std::max(largest, std::abs(expected[i]));
+            }
+            CHECK(worst <= largest / 128);
+            const std::vector<Answer> answers =
+                answer(*s.model, *s.tokenizer, one, {.max_new_tokens = static_cast<int64_t>(greedy.size())});
+            CHECK(answers[0].tokens == greedy.get<std::vector<int32_t>>());
+        }
+    }
+}
+
+TEST_CASE("a released checkpoint whose numbers of heads no published model has must be told") {
+    const auto checkpoint = open_checkpoint(shared("golden/final.pt"));
+    CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {}), doctest::Contains("its LLaMA is 24 wide"), UsageError);
+    CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {.whisper = 5, .llama = 3}),
+                         doctest::Contains("its Whisper is 64 wide, which 5 heads do not divide"), UsageError);
+}
+
+TEST_CASE("program: transcribe and eval take a released checkpoint for an adapter") {
+    namespace fs = std::filesystem;
+    const TempFolder folder;
+    fs::create_symlink(fs::absolute(shared("golden/final.pt")), folder / "final.pt");
+    const std::vector<std::string> command{"transcribe",   "--adapter", folder / "final.pt",
+                                           "--max-tokens", "8",         shared("golden/audio_a.wav").string()};
+    ProgramResult r = run_program(command);
+    CHECK(r.code == 1);
+    CHECK_MESSAGE(r.err.find("tokenizer.model") != std::string::npos, r.err);
+    fs::create_symlink(fs::absolute(shared("data/tokenizer/llama2.tokenizer.model")), folder / "tokenizer.model");
+    r = run_program(command);
+    CHECK(r.code == 1);
+    CHECK_MESSAGE(r.err.find("its LLaMA is 24 wide") != std::string::npos, r.err);
+    folder.write("config.json", R"({"whisper_heads": 4, "llm_heads": 3})");
+    r = run_program(command);
+    CHECK_MESSAGE(r.code == 0, r.err);
+    CHECK(r.out.size() > 1);
+    folder.write("config.json", R"({"whisper_heads": 4, "llm_heads": "three"})");
+    r = run_program(command);
+    CHECK(r.code == 1);
+    CHECK_MESSAGE(r.err.find("\"llm_heads\" must be") != std::string::npos, r.err);
+}
