@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "tensor/error.h"
 #include "tensor/thread_pool.h"
@@ -11,8 +12,7 @@ namespace wavllm {
 namespace {
 
 constexpr double kPenalties[] = {1e-4, 1e-3, 1e-2, 1e-1};
-constexpr int kFolds = 3, kSteps = 200;
-constexpr int64_t kChunk = 512, kColumns = 64;  // of rows and of features: small sets stay on one thread
+constexpr int kPenaltyCount = static_cast<int>(std::size(kPenalties)), kFolds = 3, kSteps = 200;
 
 /// Rows in double, standardised, with a one at the end for the bias.
 struct Design {
@@ -82,32 +82,23 @@ double curvature(const Design& d) {
 std::vector<double> fit(const Design& d, int32_t classes, double penalty) {
     const auto size = static_cast<size_t>(d.width * classes);
     std::vector<double> w(size), ahead(size), gradient(size);
-    std::vector<double> errors(static_cast<size_t>(d.rows() * classes));
+    std::vector<double> errors(static_cast<size_t>(classes));
     const double rate = 1 / (curvature(d) + penalty);
     for (int step = 0; step < kSteps; ++step) {
-        parallel_for(d.rows(), kChunk, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                double* p = errors.data() + i * classes;
-                logits_of(d, ahead, i, classes, p);
-                const double most = *std::max_element(p, p + classes);
-                double sum = 0;
-                for (int32_t c = 0; c < classes; ++c) sum += p[c] = std::exp(p[c] - most);
-                for (int32_t c = 0; c < classes; ++c) p[c] /= sum;
-                p[d.labels[static_cast<size_t>(i)]] -= 1;
-            }
-        });
-        // a feature's gradient over the rows in order, whoever computes it
-        parallel_for(d.width, kColumns, [&](int64_t begin, int64_t end) {
-            for (int64_t k = begin; k < end; ++k) {
-                double* g = gradient.data() + k * classes;
-                const double decay = k + 1 < d.width ? penalty : 0;  // the bias is free
-                for (int32_t c = 0; c < classes; ++c) g[c] = decay * ahead[static_cast<size_t>(k * classes + c)];
-                for (int64_t i = 0; i < d.rows(); ++i) {
-                    const double x = d.row(i)[k] / static_cast<double>(d.rows());
-                    for (int32_t c = 0; c < classes; ++c) g[c] += x * errors[static_cast<size_t>(i * classes + c)];
-                }
-            }
-        });
+        std::fill(gradient.begin(), gradient.end(), 0.0);
+        for (int64_t i = 0; i < d.rows(); ++i) {
+            logits_of(d, ahead, i, classes, errors.data());
+            const double most = *std::max_element(errors.begin(), errors.end());
+            double sum = 0;
+            for (double& p : errors) sum += p = std::exp(p - most);
+            for (double& p : errors) p /= sum * static_cast<double>(d.rows());
+            errors[static_cast<size_t>(d.labels[static_cast<size_t>(i)])] -= 1 / static_cast<double>(d.rows());
+            for (int64_t k = 0; k < d.width; ++k)
+                for (int32_t c = 0; c < classes; ++c)
+                    gradient[static_cast<size_t>(k * classes + c)] += d.row(i)[k] * errors[static_cast<size_t>(c)];
+        }
+        for (size_t i = 0; i + static_cast<size_t>(classes) < size; ++i)
+            gradient[i] += penalty * ahead[i];  // the bias is free
         const double momentum = static_cast<double>(step) / (step + 3.0);
         for (size_t i = 0; i < size; ++i) {
             const double next = ahead[i] - rate * gradient[i];
@@ -148,20 +139,24 @@ ProbeResult linear_probe(const ProbeSet& train, const ProbeSet& test, int32_t cl
         for (const int32_t label : s->labels)
             if (label < 0 || label >= classes) throw ShapeError("probe: class {} is not in [0, {})", label, classes);
     const Scaling scaling(train);
-    ProbeResult result;
-    int64_t most = -1;
-    for (const double penalty : kPenalties) {
-        int64_t right = 0;
-        for (int fold = 0; fold < kFolds; ++fold) {
+    // all fits at once, each on one thread: they are many and small
+    int64_t right[kPenaltyCount * kFolds] = {};
+    parallel_for(kPenaltyCount * kFolds, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t fold = i % kFolds;
             const Design seen = scaling.apply(train, [&](int32_t clip) { return clip % kFolds != fold; }),
                          held = scaling.apply(train, [&](int32_t clip) { return clip % kFolds == fold; });
-            if (seen.rows() > 0) right += correct(held, fit(seen, classes, penalty), classes);
+            if (seen.rows() > 0) right[i] = correct(held, fit(seen, classes, kPenalties[i / kFolds]), classes);
         }
-        if (right > most) {
-            most = right;
-            result.penalty = penalty;
+    });
+    ProbeResult result;
+    int64_t most = -1;
+    for (int i = 0; i < kPenaltyCount; ++i)
+        if (const int64_t n = std::accumulate(right + i * kFolds, right + (i + 1) * kFolds, int64_t{0}); n > most) {
+            most = n;
+            result.penalty = kPenalties[i];
         }
-    }
+    result.fold_accuracy = static_cast<double>(most) / static_cast<double>(train.size());
     const auto all = [](int32_t) { return true; };
     const Design seen = scaling.apply(train, all);
     const std::vector<double> w = fit(seen, classes, result.penalty);

@@ -171,7 +171,9 @@ WavlmPretraining::WavlmPretraining(const PretrainFolder& folder, WavlmPretrainOp
     std::vector<double> seconds;
     for (const PretrainClip& c : clips_)
         seconds.push_back(std::min(options_.crop_seconds, static_cast<double>(c.samples.size()) / kSampleRate));
-    sampler_.emplace(seconds, SamplerConfig{.batch_seconds = options_.batch_seconds, .seed = options_.run.seed});
+    sampler_.emplace(seconds, SamplerConfig{.batch_seconds = options_.batch_seconds,
+                                            .bucket_batches = 1,  // end to end, so no length costs padding
+                                            .seed = options_.run.seed});
 }
 
 Tensor WavlmPretraining::target_features(const PretrainClip& clip) const {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -25,6 +26,7 @@ constexpr int64_t kMels = 80;
 struct Options {
     std::string model, json;
     std::vector<std::string> manifests;
+    std::string pool = "mean";
     double seconds = 1;
     int64_t least = 4;
     uint64_t seed = 1;
@@ -36,27 +38,35 @@ struct Kind {
     ProbeSet train, test;
 };
 
-/// The mean of each column.
-std::vector<float> column_means(const Tensor& x) {
-    std::vector<double> sums(static_cast<size_t>(x.dim(1)));
+/// The mean of each column, and after them the standard deviations if they are wanted.
+std::vector<float> pooled(const Tensor& x, bool deviations) {
+    const auto width = static_cast<size_t>(x.dim(1));
+    const auto n = static_cast<double>(x.dim(0));
+    std::vector<double> sums(width), squares(width);
     const float* p = x.data<float>();
     for (int64_t t = 0; t < x.dim(0); ++t)
         for (double& sum : sums) sum += *p++;
-    std::vector<float> means;
-    for (const double sum : sums) means.push_back(static_cast<float>(sum / static_cast<double>(x.dim(0))));
-    return means;
+    std::vector<float> row;
+    for (double& sum : sums) row.push_back(static_cast<float>(sum /= n));
+    if (!deviations) return row;
+    p = x.data<float>();
+    for (int64_t t = 0; t < x.dim(0); ++t)
+        for (size_t i = 0; i < width; ++i) squares[i] += std::pow(*p++ - sums[i], 2);
+    for (const double square : squares) row.push_back(static_cast<float>(std::sqrt(square / n)));
+    return row;
 }
 
 class Features {
 public:
-    Features(const WavlmEncoder* encoder, const WavlmEncoder& untrained)
-        : encoders_{encoder, &untrained}, filters_(kernels::make_mel_filters(kMels)) {
-        kinds_.push_back({"log-mel, 80 means", {.dim = kMels}, {.dim = kMels}});
+    Features(const WavlmEncoder* encoder, const WavlmEncoder& untrained, bool deviations)
+        : encoders_{encoder, &untrained}, deviations_(deviations), filters_(kernels::make_mel_filters(kMels)) {
+        const int64_t times = deviations ? 2 : 1;
+        kinds_.push_back({"log-mel", {.dim = times * kMels}, {.dim = times * kMels}});
         for (const WavlmEncoder* e : encoders_)
             for (int64_t i = 0; i <= e->config().layers; ++i)
                 kinds_.push_back({fmt::format("{}, layer {}", e == encoder ? "WavLM" : "the same untrained", i),
-                                  {.dim = e->config().dim},
-                                  {.dim = e->config().dim}});
+                                  {.dim = times * e->config().dim},
+                                  {.dim = times * e->config().dim}});
     }
 
     void add(std::span<const float> samples, int32_t label, int32_t clip, bool test) {
@@ -65,7 +75,7 @@ public:
         size_t at = 0;
         const auto keep = [&](const Tensor& features) {
             Kind& k = kinds_[at++];
-            (test ? k.test : k.train).add(column_means(features).data(), label, clip);
+            (test ? k.test : k.train).add(pooled(features, deviations_).data(), label, clip);
         };
         keep(kernels::log_mel(x, filters_, n / kernels::kMelHop));
         for (const WavlmEncoder* e : encoders_) {
@@ -79,6 +89,7 @@ public:
 
 private:
     std::vector<const WavlmEncoder*> encoders_;
+    bool deviations_;
     Tensor filters_;
     std::vector<Kind> kinds_;
 };
@@ -99,7 +110,7 @@ int run(const Options& o) {
             speakers.size(), o.least, o.seconds);
     int64_t total = 0;
     for (const auto& [name, clips] : speakers) total += static_cast<int64_t>(clips.size());
-    Features features(&encoder, untrained);
+    Features features(&encoder, untrained, o.pool == "mean+std");
     Progress bar("encode", total, "clips");
     int32_t label = 0, done = 0;
     for (const auto& [name, clips] : speakers) {
@@ -113,31 +124,44 @@ int run(const Options& o) {
         ++label;
     }
     bar.finish();
+    const auto layers = static_cast<size_t>(encoder.config().layers + 1);
     const Kind& any = features.kinds().front();
-    nlohmann::ordered_json json = {{"speakers", label},
-                                   {"seconds", o.seconds},
-                                   {"train", any.train.size()},
-                                   {"test", any.test.size()},
-                                   {"features", nlohmann::ordered_json::array()}};
-    Table table({"features", "dim", "train %", "test %", "penalty"}, {true});
+    nlohmann::ordered_json json = {{"speakers", label},       {"seconds", o.seconds},
+                                   {"pool", o.pool},          {"train", any.train.size()},
+                                   {"test", any.test.size()}, {"features", nlohmann::ordered_json::array()}};
+    Table table({"features", "dim", "train %", "folds %", "test %", "penalty"}, {true});
     Progress fitting("fit", static_cast<int64_t>(features.kinds().size()), "probes");
+    ProbeResult log_mel, best;
+    size_t chosen = 0;
     for (const Kind& k : features.kinds()) {
+        const size_t i = json["features"].size();
         const ProbeResult r = linear_probe(k.train, k.test, label);
+        if (i == 0) log_mel = r;
+        // the layer is chosen by the training clips; those that test have no part in it
+        if (i >= 1 && i <= layers && (chosen == 0 || r.fold_accuracy > best.fold_accuracy)) {
+            chosen = i;
+            best = r;
+        }
         table.add({k.name, std::to_string(k.train.dim), fmt::format("{:.1f}", 100 * r.train_accuracy),
-                   fmt::format("{:.1f}", 100 * r.test_accuracy), fmt::format("{:g}", r.penalty)});
+                   fmt::format("{:.1f}", 100 * r.fold_accuracy), fmt::format("{:.1f}", 100 * r.test_accuracy),
+                   fmt::format("{:g}", r.penalty)});
         json["features"].push_back({{"name", k.name},
                                     {"dim", k.train.dim},
                                     {"train_accuracy", r.train_accuracy},
+                                    {"fold_accuracy", r.fold_accuracy},
                                     {"test_accuracy", r.test_accuracy},
                                     {"penalty", r.penalty}});
         fitting.update(static_cast<int64_t>(json["features"].size()), k.name);
     }
     fitting.finish();
+    json["chosen"] = features.kinds()[chosen].name;
     if (!o.json.empty()) write_json(json, o.json);
     if (o.json == "-") return 0;
     fmt::print("{} speakers; pieces of {} s: {} to train on, {} of other clips to test with\n", label, o.seconds,
                any.train.size(), any.test.size());
     table.print();
+    fmt::print("chosen by the training clips' folds: {}: {:.1f} % of the test, log-mel {:.1f} %\n",
+               features.kinds()[chosen].name, 100 * best.test_accuracy, 100 * log_mel.test_accuracy);
     return 0;
 }
 
@@ -153,6 +177,9 @@ WAVLLM_PART(
          app.add_option("--seconds", o->seconds, "pieces that clips are cut into")
              ->capture_default_str()
              ->check(CLI::PositiveNumber);
+         app.add_option("--pool", o->pool, "of a piece's frames: mean or mean+std")
+             ->capture_default_str()
+             ->check(CLI::IsMember({"mean", "mean+std"}));
          app.add_option("--least", o->least, "clips that a speaker needs")
              ->capture_default_str()
              ->check(CLI::Range(2, 1000000));

@@ -98,6 +98,12 @@ WAVLLM_PART(
          app.add_option("--crop-seconds", r.crop_seconds, "of a clip in a step, at most")
              ->capture_default_str()
              ->check(CLI::PositiveNumber);
+         app.add_option("--mask-start", r.spans.start, "share of frames that begin a hidden span")
+             ->capture_default_str()
+             ->check(CLI::Range(0.0, 1.0));
+         app.add_option("--mask-length", r.spans.length, "frames of a span")
+             ->capture_default_str()
+             ->check(CLI::PositiveNumber);
          app.add_option("--mix", r.mix.share, "share of clips that another one, or noise, is mixed into")
              ->capture_default_str()
              ->check(CLI::Range(0.0, 1.0));
