@@ -10,6 +10,7 @@
 #include "data/mfcc.h"
 #include "kernels/common/check.h"
 #include "models/checkpoint/checkpoint.h"
+#include "models/wavlm/waveform.h"
 #include "models/weights.h"
 #include "tensor/philox.h"
 #include "train/training_state.h"
@@ -102,7 +103,12 @@ WavlmConfig wavlm_size(const std::string& size) {
     if (size == "micro") return WavlmConfig::micro();
     if (size == "small") return WavlmConfig::small();
     if (size == "base") return {};
-    throw UsageError("pretrain wavlm: the sizes are micro, small and base, not \"{}\"", size);
+    if (size == "micro-large") {
+        WavlmConfig c = WavlmConfig::micro();
+        c.conv_layer_norm = c.pre_norm = true;
+        return c;
+    }
+    throw UsageError("pretrain wavlm: the sizes are micro, micro-large, small and base, not \"{}\"", size);
 }
 
 std::vector<PretrainClip> load_pretrain_clips(std::span<const std::string> manifests, int64_t least,
@@ -149,6 +155,13 @@ WavlmEncoder load_wavlm(const fs::path& folder) {
     return encoder;
 }
 
+Tensor hidden_states(const WavlmEncoder& encoder, std::span<const float> samples) {
+    const auto n = static_cast<int64_t>(samples.size());
+    std::vector<float> heard(samples.begin(), samples.end());
+    if (encoder.config().normalizes()) normalize_waveform(heard);
+    return encoder.forward(Tensor::from(heard, {n}), kernels::make_borders({&n, 1}));
+}
+
 WavlmPretraining::WavlmPretraining(const PretrainFolder& folder, WavlmPretrainOptions options,
                                    std::vector<PretrainClip> clips, std::vector<PretrainClip> valid)
     : folder_(folder),
@@ -178,8 +191,7 @@ WavlmPretraining::WavlmPretraining(const PretrainFolder& folder, WavlmPretrainOp
 
 Tensor WavlmPretraining::target_features(const PretrainClip& clip) const {
     if (options_.targets == "mfcc") return mfcc_of_frames(clip.samples, config_);
-    const auto n = static_cast<int64_t>(clip.samples.size());
-    const Tensor hidden = teacher_.forward(Tensor::from(clip.samples, {n}), kernels::make_borders({&n, 1}));
+    const Tensor hidden = hidden_states(teacher_, clip.samples);
     return hidden.select(0, options_.layer).to_contiguous().to(Device::cpu);
 }
 
@@ -266,6 +278,12 @@ MaskedBatch WavlmPretraining::batch(int64_t step, double& seconds) {
                       [&](int64_t other) { return std::span(clips_[static_cast<size_t>(other)].samples); });
         seconds += static_cast<double>(clip.samples.size()) / kSampleRate;
     }
+    return heard(std::move(clips));
+}
+
+MaskedBatch WavlmPretraining::heard(std::vector<MaskedClip> clips) const {
+    if (config_.normalizes())
+        for (MaskedClip& c : clips) normalize_waveform(c.samples);
     return make_masked_batch(clips, config_, options_.spans);
 }
 
@@ -274,9 +292,8 @@ ordered_json WavlmPretraining::validate() const {
     double loss = 0;
     int64_t correct = 0, rows = 0;
     for (size_t i = 0; i < valid_.size(); ++i) {
-        const MaskedClip clip =
-            masked_clip(valid_[i], {options_.run.seed, 0, static_cast<int64_t>(i)}, /*random_part=*/false);
-        const MaskedBatch one = make_masked_batch({&clip, 1}, config_, options_.spans);
+        const ClipDraw draw{options_.run.seed, 0, static_cast<int64_t>(i)};
+        const MaskedBatch one = heard({masked_clip(valid_[i], draw, /*random_part=*/false)});
         const auto found = masked_prediction(encoder_, head_, one);
         loss += found.loss.item() * static_cast<double>(one.targets.numel());
         correct += found.correct;

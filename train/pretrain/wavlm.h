@@ -12,7 +12,7 @@ namespace wavllm {
 
 struct WavlmPretrainOptions {
     PretrainOptions run;
-    std::string size = "micro";             ///< micro, small or base
+    std::string size = "micro";             ///< see wavlm_size
     std::vector<std::string> train, valid;  ///< manifests; of valid the loss is only reported
     std::string targets = "mfcc";           ///< or a run's folder: features of the encoder it made
     int64_t layer = 0;                      ///< of those features; 0: the middle one
@@ -27,7 +27,8 @@ struct WavlmPretrainOptions {
     static WavlmPretrainOptions from_json(const nlohmann::json& values, const std::string& file);
 };
 
-/// micro, small, base. Throws UsageError for others.
+/// micro, small, base; micro-large is micro with WavLM-large's shape: LayerNorm on every convolution and before each branch.
+/// GroupNorm on the first convolution makes every band equally loud in every clip. Throws UsageError for others.
 WavlmConfig wavlm_size(const std::string& size);
 
 /// A recording and the cluster of each of its frames.
@@ -47,6 +48,9 @@ Tensor mfcc_of_frames(std::span<const float> samples, const WavlmConfig& config)
 
 /// The encoder of a run's folder, of its model/ or of any WavLM of Hugging Face's; frozen.
 WavlmEncoder load_wavlm(const std::filesystem::path& folder);
+
+/// WavlmEncoder::forward of one clip, whose waveform is normalised before if the encoder wants that.
+Tensor hidden_states(const WavlmEncoder& encoder, std::span<const float> samples);
 
 struct ClusterSummary {
     double inertia = 0;  ///< mean squared distance to the centre
@@ -78,6 +82,7 @@ public:
 private:
     Tensor target_features(const PretrainClip& clip) const;
     void make_targets();
+    MaskedBatch heard(std::vector<MaskedClip> clips) const;
     MaskedClip masked_clip(const PretrainClip& clip, const ClipDraw& draw, bool random_part) const;
 
     const PretrainFolder& folder_;

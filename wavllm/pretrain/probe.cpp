@@ -79,7 +79,7 @@ public:
         };
         keep(kernels::log_mel(x, filters_, n / kernels::kMelHop));
         for (const WavlmEncoder* e : encoders_) {
-            const Tensor hidden = e->forward(x, kernels::make_borders({&n, 1})).to(Device::cpu);
+            const Tensor hidden = hidden_states(*e, samples).to(Device::cpu);
             for (int64_t i = 0; i < hidden.dim(0); ++i) keep(hidden.select(0, i).to_contiguous());
         }
     }

@@ -82,7 +82,8 @@ WAVLLM_PART(
          app.add_option("--valid", r.valid, "recordings whose loss is reported");
          app.add_option("--out", o->out, "folder of the run")->required();
          app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
-         app.add_option("--size", r.size, "micro, small or base")->capture_default_str();
+         app.add_option("--size", r.size, "micro, micro-large (LayerNorm everywhere), small or base")
+             ->capture_default_str();
          app.add_option("--targets", r.targets, "mfcc, or the folder of a trained WavLM: clusters of its features")
              ->capture_default_str();
          app.add_option("--layer", r.layer, "of those features (default: the middle one)")->check(CLI::PositiveNumber);
