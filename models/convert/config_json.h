@@ -2,11 +2,15 @@
 // config.json of a folder that a conversion writes.
 
 #include "models/convert/convert.h"
+#include "models/llama/config.h"
 
 namespace wavllm {
 
 /// Heads and key-value heads of a LLaMA whose file says them (GGUF, a folder with config.json); 0 and 0 elsewhere.
 std::pair<int64_t, int64_t> heads_of(const Checkpoint& checkpoint);
+
+/// Of a LlamaForCausalLM of these sizes.
+nlohmann::ordered_json llama_config_json(const LlamaConfig& config, bool tied);
 
 /// A copy of the source's own, with the new dtype; for a GGUF's LLaMA in Hugging Face's naming one from its metadata; for a
 /// part of a released checkpoint one from its sizes and options.heads. Null where a file says too little. Throws
