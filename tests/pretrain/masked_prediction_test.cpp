@@ -196,6 +196,17 @@ TEST_CASE("a clip's masked frames have the same loss alone and in a batch, and e
           doctest::Approx(first.loss.item() * static_cast<double>(n_first) +
                           second.loss.item() * static_cast<double>(n_second))
               .epsilon(1e-6));
+    // what is heard counts by its weight: with the two kinds of frames exchanged, its loss is the main one
+    const MaskedBatch one = make_masked_batch({&a, 1}, config, {});
+    CHECK(one.masked.numel() + one.visible.numel() == 37);
+    for (const double row : one.visible.values()) CHECK(one.plan.values()[static_cast<size_t>(row)] == row);
+    MaskedBatch exchanged = one;
+    std::swap(exchanged.masked, exchanged.visible);
+    std::swap(exchanged.targets, exchanged.visible_targets);
+    CHECK(masked_prediction(encoder, head, one, 0.5).loss.item() ==
+          doctest::Approx(first.loss.item() + 0.5 * masked_prediction(encoder, head, exchanged).loss.item())
+              .epsilon(1e-6));
+    CHECK(masked_prediction(encoder, head, one, 0.5).correct == first.correct);
     MaskedClip wrong = clip(1, 12000);
     wrong.targets = wrong.targets.first(20);
     CHECK_THROWS_WITH_AS(make_masked_batch({&wrong, 1}, config, {}), "pretrain: clip 1 has 37 frames, but 20 targets",

@@ -2,10 +2,12 @@
 
 #include <cmath>
 
+#include "autograd/ops/add.h"
 #include "autograd/ops/cross_entropy.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/rms_norm.h"
 #include "autograd/ops/rows.h"
+#include "autograd/ops/scale.h"
 #include "autograd/ops/view.h"
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
@@ -120,7 +122,7 @@ PredictionHead::Result PredictionHead::loss(const Tensor& x, const Tensor& targe
 MaskedBatch make_masked_batch(std::span<const MaskedClip> clips, const WavlmConfig& config, const SpanConfig& spans) {
     PurposeScope scope(Purpose::data);
     std::vector<int64_t> lengths;
-    std::vector<int32_t> plan, masked, targets;
+    std::vector<int32_t> plan, masked, targets, visible, visible_targets;
     int64_t total = 0;
     for (const MaskedClip& c : clips) {
         const auto n = static_cast<int64_t>(c.samples.size());
@@ -136,24 +138,39 @@ MaskedBatch make_masked_batch(std::span<const MaskedClip> clips, const WavlmConf
             plan[static_cast<size_t>(masked.back())] = -1;
             targets.push_back(c.targets[static_cast<size_t>(t)]);
         }
+        for (int32_t t = 0; t < frames; ++t) {
+            if (plan[static_cast<size_t>(first + t)] < 0) continue;
+            visible.push_back(first + t);
+            visible_targets.push_back(c.targets[static_cast<size_t>(t)]);
+        }
     }
     MaskedBatch batch;
     batch.samples = Tensor::empty({total});
     float* to = batch.samples.mutable_data<float>();
     for (const MaskedClip& c : clips) to = std::copy(c.samples.begin(), c.samples.end(), to);
     batch.borders = kernels::make_borders(lengths);
-    batch.plan = Tensor::from(plan, {static_cast<int64_t>(plan.size())});
-    batch.masked = Tensor::from(masked, {static_cast<int64_t>(masked.size())});
-    batch.targets = Tensor::from(targets, {static_cast<int64_t>(targets.size())});
+    const auto indices = [](const std::vector<int32_t>& v) {
+        return Tensor::from(v, {static_cast<int64_t>(v.size())});
+    };
+    batch.plan = indices(plan);
+    batch.masked = indices(masked);
+    batch.targets = indices(targets);
+    batch.visible = indices(visible);
+    batch.visible_targets = indices(visible_targets);
     return batch;
 }
 
 PredictionHead::Result masked_prediction(const WavlmEncoder& encoder, const PredictionHead& head,
-                                         const MaskedBatch& batch) {
+                                         const MaskedBatch& batch, double visible_weight) {
     const Tensor x = encoder.project(encoder.features(batch.samples, batch.borders));
     const Tensor hidden = reshape(encoder.mask_embedding(), {1, encoder.config().dim});
     const Tensor y = encoder.encode(splice_rows(x, hidden, batch.plan), encoder.frame_borders(batch.borders));
-    return head.loss(gather_rows(y, batch.masked), batch.targets);
+    PredictionHead::Result result = head.loss(gather_rows(y, batch.masked), batch.targets);
+    if (visible_weight > 0 && batch.visible.numel() > 0) {
+        const Tensor heard = head.loss(gather_rows(y, batch.visible), batch.visible_targets).loss;
+        result.loss = result.loss + scale(heard, static_cast<float>(visible_weight));
+    }
+    return result;
 }
 
 }  // namespace wavllm

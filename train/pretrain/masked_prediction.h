@@ -65,6 +65,7 @@ struct MaskedBatch {
     Tensor plan;              ///< i32 [T] for splice_rows: a row of the projected features, or -1, the mask embedding
     Tensor masked;            ///< i32 [N]: the rows that are hidden
     Tensor targets;           ///< i32 [N]: their clusters
+    Tensor visible, visible_targets;  ///< the others, likewise
 };
 
 /// One clip of a batch: its samples, the cluster of each of its frames, and what is drawn for it.
@@ -76,8 +77,10 @@ struct MaskedClip {
 /// Clips end to end. Throws ShapeError for a clip whose targets are not as many as its frames.
 MaskedBatch make_masked_batch(std::span<const MaskedClip> clips, const WavlmConfig& config, const SpanConfig& spans);
 
-/// The encoder hears the batch, the head predicts.
+/// The encoder hears the batch, the head predicts what is hidden. With visible_weight the loss of the frames that are heard is
+/// added (Hsu et al. 2021, HuBERT, eq. 2; the papers' models have none of it): it teaches the front end before the context
+/// means anything. `correct` is of hidden frames always.
 PredictionHead::Result masked_prediction(const WavlmEncoder& encoder, const PredictionHead& head,
-                                         const MaskedBatch& batch);
+                                         const MaskedBatch& batch, double visible_weight = 0);
 
 }  // namespace wavllm

@@ -35,6 +35,7 @@ void each_option(Options& o, F&& f) {
     f("code_dim", o.code_dim);
     f("batch_seconds", o.batch_seconds);
     f("crop_seconds", o.crop_seconds);
+    f("visible_weight", o.visible_weight);
     f("mask_start", o.spans.start);
     f("mask_length", o.spans.length);
     f("mix_share", o.mix.share);
@@ -308,7 +309,7 @@ PretrainReport WavlmPretraining::run(const std::function<void(int64_t, const ord
     callbacks.loss = [&](int64_t step, ordered_json& line) {
         double seconds = 0;
         const MaskedBatch b = batch(step, seconds);
-        const auto found = masked_prediction(encoder_, head_, b);
+        const auto found = masked_prediction(encoder_, head_, b, options_.visible_weight);
         line["loss"] = found.loss.item();
         line["accuracy"] = static_cast<double>(found.correct) / static_cast<double>(b.targets.numel());
         line["masked"] = static_cast<double>(b.targets.numel()) / static_cast<double>(b.plan.numel());

@@ -105,6 +105,9 @@ WAVLLM_PART(
          app.add_option("--mask-length", r.spans.length, "frames of a span")
              ->capture_default_str()
              ->check(CLI::PositiveNumber);
+         app.add_option("--visible-weight", r.visible_weight, "of the loss on frames that are heard")
+             ->capture_default_str()
+             ->check(CLI::NonNegativeNumber);
          app.add_option("--mix", r.mix.share, "share of clips that another one, or noise, is mixed into")
              ->capture_default_str()
              ->check(CLI::Range(0.0, 1.0));
