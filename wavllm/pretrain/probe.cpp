@@ -25,7 +25,7 @@ constexpr int64_t kMels = 80;
 
 struct Options {
     std::string model, json;
-    std::vector<std::string> manifests;
+    std::vector<std::string> manifests, altered;
     std::string pool = "mean";
     double seconds = 1;
     int64_t least = 4;
@@ -62,25 +62,33 @@ public:
         : encoders_{encoder, &untrained}, deviations_(deviations), filters_(kernels::make_mel_filters(kMels)) {
         const int64_t times = deviations ? 2 : 1;
         kinds_.push_back({"log-mel", {.dim = times * kMels}, {.dim = times * kMels}});
-        for (const WavlmEncoder* e : encoders_)
+        for (const WavlmEncoder* e : encoders_) {
+            const std::string name = e == encoder ? "WavLM" : "the same untrained";
+            const int64_t dim = times * e->config().dim, all = dim * (e->config().layers + 1);
             for (int64_t i = 0; i <= e->config().layers; ++i)
-                kinds_.push_back({fmt::format("{}, layer {}", e == encoder ? "WavLM" : "the same untrained", i),
-                                  {.dim = times * e->config().dim},
-                                  {.dim = times * e->config().dim}});
+                kinds_.push_back({fmt::format("{}, layer {}", name, i), {.dim = dim}, {.dim = dim}});
+            kinds_.push_back({name + ", all layers side by side", {.dim = all}, {.dim = all}});
+        }
     }
 
     void add(std::span<const float> samples, int32_t label, int32_t clip, bool test) {
         const auto n = static_cast<int64_t>(samples.size());
         const Tensor x = Tensor::from(samples, {n});
         size_t at = 0;
-        const auto keep = [&](const Tensor& features) {
+        const auto keep = [&](const std::vector<float>& row) {
             Kind& k = kinds_[at++];
-            (test ? k.test : k.train).add(pooled(features, deviations_).data(), label, clip);
+            (test ? k.test : k.train).add(row.data(), label, clip);
         };
-        keep(kernels::log_mel(x, filters_, n / kernels::kMelHop));
+        keep(pooled(kernels::log_mel(x, filters_, n / kernels::kMelHop), deviations_));
         for (const WavlmEncoder* e : encoders_) {
             const Tensor hidden = hidden_states(*e, samples).to(Device::cpu);
-            for (int64_t i = 0; i < hidden.dim(0); ++i) keep(hidden.select(0, i).to_contiguous());
+            std::vector<float> all;
+            for (int64_t i = 0; i < hidden.dim(0); ++i) {
+                const std::vector<float> row = pooled(hidden.select(0, i).to_contiguous(), deviations_);
+                keep(row);
+                all.insert(all.end(), row.begin(), row.end());
+            }
+            keep(all);
         }
     }
     const std::vector<Kind>& kinds() const {
@@ -94,12 +102,8 @@ private:
     std::vector<Kind> kinds_;
 };
 
-int run(const Options& o) {
-    const WavlmEncoder encoder = load_wavlm(o.model);
-    const WavlmEncoder untrained = WavlmEncoder(encoder.config(), o.seed).frozen();
-    const auto piece = static_cast<size_t>(o.seconds * kSampleRate);
-    if (static_cast<int64_t>(piece) < encoder.config().window())
-        throw UsageError("pretrain probe: --seconds {} is shorter than a frame", o.seconds);
+/// Speakers with so many clips of a piece or more.
+std::map<std::string, std::vector<PretrainClip>> enough_clips(const Options& o, size_t piece) {
     std::map<std::string, std::vector<PretrainClip>> speakers;
     for (PretrainClip& c : load_pretrain_clips(o.manifests, 1))
         if (!c.speaker.empty() && c.samples.size() >= piece) speakers[c.speaker].push_back(std::move(c));
@@ -108,23 +112,45 @@ int run(const Options& o) {
         throw UsageError(
             "pretrain probe: {} speakers have {} clips of {} s or more; a probe needs two (--least, --seconds)",
             speakers.size(), o.least, o.seconds);
-    int64_t total = 0;
-    for (const auto& [name, clips] : speakers) total += static_cast<int64_t>(clips.size());
+    return speakers;
+}
+
+int run(const Options& o) {
+    const WavlmEncoder encoder = load_wavlm(o.model);
+    const WavlmEncoder untrained = WavlmEncoder(encoder.config(), o.seed).frozen();
+    const auto piece = static_cast<size_t>(o.seconds * kSampleRate);
+    if (static_cast<int64_t>(piece) < encoder.config().window())
+        throw UsageError("pretrain probe: --seconds {} is shorter than a frame", o.seconds);
     Features features(&encoder, untrained, o.pool == "mean+std");
+    const auto speakers = enough_clips(o, piece);
+    const auto add = [&](const PretrainClip& clip, int32_t label, int32_t number, bool test) {
+        const std::span<const float> samples = clip.samples;
+        for (size_t at = 0; at + piece <= samples.size(); at += piece)
+            features.add(samples.subspan(at, piece), label, number, test);
+    };
+    int64_t total = 0, done = 0;
+    for (const auto& [name, clips] : speakers) total += static_cast<int64_t>(clips.size());
     Progress bar("encode", total, "clips");
-    int32_t label = 0, done = 0;
+    int32_t label = 0;
+    std::map<std::string, int32_t> held_out;
     for (const auto& [name, clips] : speakers) {
         // every second clip of a speaker tests: what is heard in the one is not said in the other
-        for (size_t i = 0; i < clips.size(); ++i, ++done) {
-            bar.update(done, name);
-            const std::span<const float> samples = clips[i].samples;
-            for (size_t at = 0; at + piece <= samples.size(); at += piece)
-                features.add(samples.subspan(at, piece), label, static_cast<int32_t>(i / 2), i % 2 == 1);
+        for (size_t i = 0; i < clips.size(); ++i) {
+            bar.update(done++, name);
+            if (i % 2 == 1) held_out.emplace(clips[i].id, label);
+            if (i % 2 == 0 || o.altered.empty()) add(clips[i], label, static_cast<int32_t>(i / 2), i % 2 == 1);
         }
         ++label;
     }
+    if (!o.altered.empty())
+        for (const PretrainClip& c : load_pretrain_clips(o.altered, static_cast<int64_t>(piece)))
+            if (const auto it = held_out.find(c.id.substr(0, c.id.rfind("-a"))); it != held_out.end())
+                add(c, it->second, 0, true);
     bar.finish();
-    const auto layers = static_cast<size_t>(encoder.config().layers + 1);
+    if (features.kinds().front().test.size() == 0)
+        throw UsageError("pretrain probe: {} has no altered copy (ID-a1) of a clip that is held out of --manifest",
+                         fmt::join(o.altered, ", "));
+    const auto trained = static_cast<size_t>(encoder.config().layers + 2);
     const Kind& any = features.kinds().front();
     nlohmann::ordered_json json = {{"speakers", label},       {"seconds", o.seconds},
                                    {"pool", o.pool},          {"train", any.train.size()},
@@ -137,8 +163,8 @@ int run(const Options& o) {
         const size_t i = json["features"].size();
         const ProbeResult r = linear_probe(k.train, k.test, label);
         if (i == 0) log_mel = r;
-        // the layer is chosen by the training clips; those that test have no part in it
-        if (i >= 1 && i <= layers && (chosen == 0 || r.fold_accuracy > best.fold_accuracy)) {
+        // which layer is chosen by the training clips; those that test have no part in it
+        if (i >= 1 && i <= trained && (chosen == 0 || r.fold_accuracy > best.fold_accuracy)) {
             chosen = i;
             best = r;
         }
@@ -174,6 +200,9 @@ WAVLLM_PART(
          app.add_option("--model", o->model, "folder of a run, or of a WavLM of Hugging Face's")->required();
          app.add_option("--manifest", o->manifests, "recordings with a column speaker (may be given again)")
              ->required();
+         app.add_option("--altered", o->altered,
+                        "test with these copies of the clips that are held out: wavllm data augment's, in other rooms, "
+                        "with noise, at other levels (may be given again)");
          app.add_option("--seconds", o->seconds, "pieces that clips are cut into")
              ->capture_default_str()
              ->check(CLI::PositiveNumber);
