@@ -11,8 +11,10 @@
 
 namespace wavllm {
 
-/// Groups that learning rates, freezing and reports speak of.
-inline constexpr std::array<std::string_view, 4> kParameterGroups{"adapter", "lora", "ctc", "prompt"};
+/// Groups that learning rates, freezing and reports speak of. The last three are whole models, which only pre-training
+/// trains.
+inline constexpr std::array<std::string_view, 7> kParameterGroups{"adapter", "lora",  "ctc",    "prompt",
+                                                                  "wavlm",   "llama", "whisper"};
 
 struct Parameter {
     static constexpr int64_t kAlways = std::numeric_limits<int64_t>::max();

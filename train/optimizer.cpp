@@ -18,13 +18,24 @@ size_t group_of(const Parameter& p) {
     return static_cast<size_t>(at - kParameterGroups.begin());
 }
 
+/// Of the system that WavLLM trains, the adapter alone; of a whole model that is pre-trained, every matrix.
+bool decays(std::string_view group) {
+    return group == "adapter" || group == "wavlm" || group == "llama" || group == "whisper";
+}
+
 }  // namespace
+
+GroupSettings only_group(std::string_view group, double rate) {
+    GroupSettings settings;
+    for (size_t i = 0; i < settings.size(); ++i) settings[i] = {kParameterGroups[i] == group, rate, 0};
+    return settings;
+}
 
 Optimizer::Optimizer(Parameters parameters, OptimizerConfig config, const GroupSettings& settings)
     : parameters_(std::move(parameters)), config_(config) {
     PurposeScope scope(Purpose::optimizer);
     for (const Parameter& p : parameters_) {
-        entries_.push_back({group_of(p), p.group == "adapter" && p.tensor.rank() >= 2});
+        entries_.push_back({group_of(p), decays(p.group) && p.tensor.rank() >= 2});
         for (auto* moments : {&m_, &v_})
             moments->push_back(Tensor::zeros(p.tensor.shape(), p.tensor.dtype(), p.tensor.device()));
     }

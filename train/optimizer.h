@@ -16,6 +16,9 @@ struct GroupSetting {
 /// By group, in the order of kParameterGroups.
 using GroupSettings = std::array<GroupSetting, kParameterGroups.size()>;
 
+/// Only this group is trained.
+GroupSettings only_group(std::string_view group, double rate);
+
 struct OptimizerConfig {
     AdamConfig adam{0.9, 0.98, 1e-8, 0};
     double clip_norm = 1.0;  ///< of all gradients together; 0: none
@@ -28,7 +31,7 @@ struct GradientNorms {
 };
 
 /// Adam over all parameters, with clipping by the norm of all gradients. Weight decay acts on matrices of the adapter
-/// only.
+/// and of models that are pre-trained.
 class Optimizer {
 public:
     Optimizer(Parameters parameters, OptimizerConfig config, const GroupSettings& settings = {});

@@ -1,87 +1,18 @@
 #include "train/run_folder.h"
 
-#include <cstring>
-#include <fstream>
-
 #include "data/json.h"
 #include "models/checkpoint/checkpoint.h"
 #include "models/weights.h"
 #include "tensor/atomic_file.h"
 #include "tensor/text.h"
 #include "train/record.h"
+#include "train/training_state.h"
 
 namespace wavllm {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kParameter = "parameter/";
-constexpr const char* kFirst = "adam.m/";
-constexpr const char* kSecond = "adam.v/";
-
-/// What a file is to hold, on the CPU until it is written.
-class ToStore {
-public:
-    void add(const std::string& name, const Tensor& t) {
-        const Tensor& here = held_.emplace_back(t.to(Device::cpu));
-        tensors_.push_back({name,
-                            here.dtype(),
-                            {here.shape().begin(), here.shape().end()},
-                            {static_cast<const std::byte*>(here.raw()), here.bytes()}});
-    }
-    const std::vector<TensorToStore>& tensors() const {
-        return tensors_;
-    }
-
-private:
-    std::vector<Tensor> held_;
-    std::vector<TensorToStore> tensors_;
-};
-
-/// Checkpoints by the steps they stand for, oldest first.
-std::map<int64_t, fs::path> checkpoints_in(const fs::path& folder) {
-    std::map<int64_t, fs::path> found;
-    if (!fs::exists(folder)) return found;
-    for (const auto& entry : fs::directory_iterator(folder)) {
-        const std::string name = entry.path().filename().string();
-        int64_t step = 0;
-        char tail[16] = {};
-        if (std::sscanf(name.c_str(), "step-%ld.safetensor%1[s]", &step, tail) == 2 && name.ends_with(".safetensors"))
-            found[step] = entry.path();
-    }
-    return found;
-}
-
-/// convert: the file's may be of half the precision (train.adapter_dtype).
-void copy_into(const Checkpoint& file, const std::string& name, Tensor& t, bool convert = false) {
-    const StoredTensor& s = file.at(name);
-    Tensor stored = to_tensor(s);
-    if (convert && info(stored.dtype()).floating) stored = stored.to(t.dtype());
-    if (stored.dtype() != t.dtype() || !(stored.shape() == t.shape()))
-        throw FileError("{}: \"{}\" is {}, but this model's is {} {}", file.path().string(), name, stored.describe(),
-                        t.shape().str(), wavllm::name(t.dtype()));
-    t.assign(stored);
-}
-
-void append_line(const fs::path& path, const nlohmann::ordered_json& line) {
-    std::ofstream out(path, std::ios::app | std::ios::binary);
-    out << line.dump() << '\n';
-    out.flush();
-    if (!out) throw FileError("{}: cannot be written: {}", path.string(), std::strerror(errno));
-}
-
-/// Keeps the lines whose "step" is below `steps_done`.
-void cut_metrics(const fs::path& path, int64_t steps_done) {
-    std::ifstream in(path, std::ios::binary);
-    std::string line, kept;
-    while (std::getline(in, line)) {
-        const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
-        // a line that a killed process left half written is not JSON
-        if (json.is_object() && json.value("step", int64_t{0}) < steps_done) kept += line + '\n';
-    }
-    write_file_atomically(path, kept);
-}
 
 }  // namespace
 
@@ -114,38 +45,11 @@ void RunFolder::log_timing(const nlohmann::ordered_json& timing) {
 }
 
 void RunFolder::save(int64_t steps_done, Optimizer& optimizer, int64_t keep) {
-    ToStore file;
-    for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
-        const Parameter& p = optimizer.parameters()[i];
-        file.add(kParameter + p.name, p.tensor);
-        file.add(kFirst + p.name, optimizer.first()[i]);
-        file.add(kSecond + p.name, optimizer.second()[i]);
-    }
-    const fs::path folder = path_ / "checkpoints";
-    write_safetensors(folder / fmt::format("step-{:06}.safetensors", steps_done), file.tensors(),
-                      {{"steps_done", std::to_string(steps_done)}, {"preset", preset_.to_json().dump()}});
-    auto all = checkpoints_in(folder);
-    while (static_cast<int64_t>(all.size()) > keep) {
-        fs::remove(all.begin()->second);
-        all.erase(all.begin());
-    }
+    save_training_state(path_ / "checkpoints", steps_done, optimizer, keep, {{"preset", preset_.to_json().dump()}});
 }
 
 int64_t RunFolder::restore(Optimizer& optimizer) {
-    const auto all = checkpoints_in(path_ / "checkpoints");
-    const int64_t steps_done = all.empty() ? 0 : all.rbegin()->first;
-    if (!all.empty()) {
-        const auto file = open_checkpoint(all.rbegin()->second);
-        for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
-            Parameter p = optimizer.parameters()[i];
-            copy_into(*file, kParameter + p.name, p.tensor);
-            copy_into(*file, kFirst + p.name, optimizer.first()[i]);
-            copy_into(*file, kSecond + p.name, optimizer.second()[i]);
-        }
-        if (file->tensors().size() != 3 * optimizer.parameters().size())
-            throw FileError("{}: {} tensors, but this model's state has {}; was the preset changed?",
-                            file->path().string(), file->tensors().size(), 3 * optimizer.parameters().size());
-    }
+    const int64_t steps_done = restore_training_state(path_ / "checkpoints", optimizer);
     cut_metrics(path_ / "metrics.jsonl", steps_done);
     cut_validations(*this, steps_done);
     return steps_done;
@@ -155,7 +59,7 @@ void RunFolder::save_adapter(const Parameters& parameters) const {
     const DType dtype = preset_.train.adapter_dtype == "f16"    ? DType::f16
                         : preset_.train.adapter_dtype == "bf16" ? DType::bf16
                                                                 : DType::f32;
-    ToStore file;
+    TensorsToStore file;
     for (const Parameter& p : parameters) file.add(p.name, p.tensor.detach().to(dtype));
     std::vector<std::pair<std::string, std::string>> metadata{{"preset", preset_.to_json().dump()}};
     if (!base_.empty()) {

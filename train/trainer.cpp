@@ -2,43 +2,15 @@
 
 #include <chrono>
 #include <cmath>
-#include <csignal>
 
 #include "autograd/tape.h"
 #include "kernels/common/check.h"
 #include "models/wavllm/masking.h"
+#include "train/stop_signal.h"
 
 namespace wavllm {
 
 namespace {
-
-volatile std::sig_atomic_t g_stop = 0;
-
-void on_signal(int) {
-    g_stop = 1;
-}
-
-/// Ctrl-C asks for a stop while this lives; a second one kills as usual.
-class SignalScope {
-public:
-    SignalScope() {
-        g_stop = 0;
-        struct sigaction action = {};
-        action.sa_handler = on_signal;
-        action.sa_flags = static_cast<int>(SA_RESETHAND);
-        sigaction(SIGINT, &action, &interrupt_);
-        sigaction(SIGTERM, &action, &terminate_);
-    }
-    ~SignalScope() {
-        sigaction(SIGINT, &interrupt_, nullptr);
-        sigaction(SIGTERM, &terminate_, nullptr);
-    }
-    SignalScope(const SignalScope&) = delete;
-    SignalScope& operator=(const SignalScope&) = delete;
-
-private:
-    struct sigaction interrupt_ = {}, terminate_ = {};
-};
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -84,10 +56,6 @@ double share_of(const Stage& stage, const std::string& set) {
 }
 
 }  // namespace
-
-bool stop_requested() {
-    return g_stop != 0;
-}
 
 GroupSettings group_settings(const Preset& preset, int64_t step) {
     GroupSettings settings;
@@ -233,7 +201,7 @@ std::vector<SpeechBatch> Trainer::batches(int64_t step, StepResult& totals) {
 }
 
 TrainReport Trainer::run() {
-    const SignalScope signals;
+    const StopSignalScope signals;
     TrainReport report;
     const int64_t total = preset_.total_steps();
     int64_t step = run_.restore(optimizer_);

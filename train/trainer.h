@@ -37,9 +37,6 @@ StepResult training_step(const Wavllm& model, Optimizer& optimizer, std::span<co
 /// how many updates each had.
 GroupSettings group_settings(const Preset& preset, int64_t step);
 
-/// Set by SIGINT and SIGTERM while a Trainer runs: it finishes its step, saves, and returns.
-bool stop_requested();
-
 /// Clips of one manifest.
 struct ExampleSet {
     std::string name;

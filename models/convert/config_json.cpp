@@ -38,23 +38,6 @@ int64_t heads(const ConvertOptions& o, int64_t dim, const char* part) {
     return o.heads;
 }
 
-ordered_json llama_json(const LlamaConfig& k, bool tied) {
-    return {{"architectures", {"LlamaForCausalLM"}},
-            {"model_type", "llama"},
-            {"hidden_act", "silu"},
-            {"hidden_size", k.dim},
-            {"intermediate_size", k.ffn},
-            {"num_hidden_layers", k.layers},
-            {"num_attention_heads", k.heads},
-            {"num_key_value_heads", k.kv_heads},
-            {"max_position_embeddings", k.max_positions},
-            {"rms_norm_eps",
-             std::stod(fmt::format("{}", static_cast<float>(k.norm_eps)))},  // 1e-05, not the float's 9.99e-06
-            {"rope_theta", k.rope_theta},
-            {"tie_word_embeddings", tied},
-            {"vocab_size", k.vocab}};
-}
-
 LlamaConfig released_llama(const ReleasedSizes& s, const ConvertOptions& o) {
     LlamaConfig k{.dim = s.dim, .layers = s.layers, .ffn = s.ffn, .vocab = s.vocab};
     k.heads = heads(o, s.dim, "LLaMA");
@@ -106,10 +89,26 @@ ordered_json part_json(const ReleasedSizes& s, const ConvertOptions& o) {
                 {"max_bucket_distance", 800},
                 {"layer_norm_eps", 1e-5}};
     }
-    return llama_json(released_llama(s, o), false);
+    return llama_config_json(released_llama(s, o), false);
 }
 
 }  // namespace
+
+ordered_json llama_config_json(const LlamaConfig& k, bool tied) {
+    return {{"architectures", {"LlamaForCausalLM"}},
+            {"model_type", "llama"},
+            {"hidden_act", "silu"},
+            {"hidden_size", k.dim},
+            {"intermediate_size", k.ffn},
+            {"num_hidden_layers", k.layers},
+            {"num_attention_heads", k.heads},
+            {"num_key_value_heads", k.kv_heads},
+            {"max_position_embeddings", k.max_positions},
+            {"rms_norm_eps", std::stod(fmt::format("{}", static_cast<float>(k.norm_eps)))},  // 1e-05, not 9.99e-06
+            {"rope_theta", k.rope_theta},
+            {"tie_word_embeddings", tied},
+            {"vocab_size", k.vocab}};
+}
 
 std::pair<int64_t, int64_t> heads_of(const Checkpoint& c) {
     if (c.format() != "gguf" && (!c.metadata().contains("config") || !c.metadata()["config"].is_object() ||
@@ -132,7 +131,7 @@ ordered_json config_json(const Checkpoint& c, const ConvertOptions& o) {
     else if (o.part == ConvertPart::all && c.metadata().contains("config"))
         config = ordered_json(c.metadata()["config"]);
     else if (o.part == ConvertPart::all && c.format() == "gguf" && o.naming == LlamaNaming::hugging_face)
-        config = llama_json(llama_config(c), c.find("output.weight") == nullptr);
+        config = llama_config_json(llama_config(c), c.find("output.weight") == nullptr);
     if (config.is_object()) config["torch_dtype"] = torch_name(main_dtype(c, o));
     return config;
 }

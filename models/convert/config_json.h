@@ -13,6 +13,9 @@ std::pair<int64_t, int64_t> heads_of(const Checkpoint& checkpoint);
 /// shapes and options.heads. Throws FileError where they say too little, and UsageError where --heads is needed.
 LlamaConfig llama_of(const Checkpoint& checkpoint, const ConvertOptions& options);
 
+/// Of a LlamaForCausalLM of these sizes.
+nlohmann::ordered_json llama_config_json(const LlamaConfig& config, bool tied);
+
 /// A copy of the source's own, with the new dtype; for a GGUF's LLaMA in Hugging Face's naming one from its metadata; for a
 /// part of a released checkpoint one from its sizes and options.heads. Null where a file says too little. Throws
 /// UsageError where --heads is needed.

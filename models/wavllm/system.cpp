@@ -1,12 +1,11 @@
 #include "models/wavllm/system.h"
 
-#include <cmath>
-
 #include "autograd/tape.h"
 #include "data/audio.h"
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/log_mel/log_mel.h"
+#include "models/wavlm/waveform.h"
 #include "tensor/model_dtype.h"
 
 namespace wavllm {
@@ -14,17 +13,6 @@ namespace wavllm {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// To mean 0 and variance 1, as the larger WavLMs were trained (and wav2vec 2.0's before them).
-void normalize(std::span<float> clip) {
-    const auto n = static_cast<double>(clip.size());
-    double sum = 0, squares = 0;
-    for (const float x : clip) sum += x;
-    const double mean = sum / n;
-    for (const float x : clip) squares += (x - mean) * (x - mean);
-    const double scale = 1 / std::sqrt(squares / n + 1e-7);
-    for (float& x : clip) x = static_cast<float>((x - mean) * scale);
-}
 
 BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEncoder* wavlm, const Llama& llama) {
     BridgeConfig config;
@@ -68,7 +56,7 @@ std::vector<Tensor> hear(const WavlmEncoder& wavlm, std::span<const std::span<co
             throw UsageError("a clip of {} samples is too short: WavLM needs {} ({:g} ms)", n, wavlm.config().window(),
                              1000.0 * static_cast<double>(wavlm.config().window()) / kSampleRate);
         samples.insert(samples.end(), clip.begin(), clip.end());
-        if (wavlm.config().normalizes()) normalize(std::span(samples).last(clip.size()));
+        if (wavlm.config().normalizes()) normalize_waveform(std::span(samples).last(clip.size()));
         lengths.push_back(n);
     }
     const auto total = static_cast<int64_t>(samples.size());

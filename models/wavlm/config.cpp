@@ -62,6 +62,48 @@ WavlmConfig WavlmConfig::large() {
     return c;
 }
 
+WavlmConfig WavlmConfig::micro() {
+    WavlmConfig c;
+    c.dim = 128;
+    c.layers = 4;
+    c.heads = 4;
+    c.ffn = 512;
+    c.conv_dim.assign(7, 64);
+    return c;
+}
+
+WavlmConfig WavlmConfig::small() {
+    WavlmConfig c;
+    c.dim = 256;
+    c.layers = 6;
+    c.heads = 4;
+    c.ffn = 1024;
+    c.conv_dim.assign(7, 128);
+    return c;
+}
+
+nlohmann::ordered_json config_json(const WavlmConfig& c) {
+    return {{"architectures", {"WavLMModel"}},
+            {"model_type", "wavlm"},
+            {"hidden_size", c.dim},
+            {"num_hidden_layers", c.layers},
+            {"num_attention_heads", c.heads},
+            {"intermediate_size", c.ffn},
+            {"hidden_act", "gelu"},
+            {"conv_dim", c.conv_dim},
+            {"conv_kernel", c.conv_kernel},
+            {"conv_stride", c.conv_stride},
+            {"conv_bias", c.conv_bias},
+            {"feat_extract_norm", c.conv_layer_norm ? "layer" : "group"},
+            {"num_feat_extract_layers", c.conv_dim.size()},
+            {"do_stable_layer_norm", c.pre_norm},
+            {"num_conv_pos_embeddings", c.position_kernel},
+            {"num_conv_pos_embedding_groups", c.position_groups},
+            {"num_buckets", c.buckets},
+            {"max_bucket_distance", c.max_distance},
+            {"layer_norm_eps", std::stod(fmt::format("{}", c.norm_eps))}};  // 1e-05, not the float's 9.99e-06
+}
+
 WavlmConfig wavlm_config(const nlohmann::json& values, const std::string& file) {
     const auto get = [&](const char* key, auto& value) {
         const auto it = values.find(key);

@@ -41,12 +41,18 @@ struct WavlmConfig {
     }
     /// 24 layers of 1024, LayerNorm everywhere, pre-norm.
     static WavlmConfig large();
+    /// Base's shape in small, for pre-training here: 1.1 M parameters (4 layers of 128), and 5.7 M (6 layers of 256).
+    static WavlmConfig micro();
+    static WavlmConfig small();
 };
 
 /// From the config.json of a Hugging Face folder. Throws FileError naming what is missing or not supported.
 WavlmConfig wavlm_config(const Checkpoint& checkpoint);
 /// From the values of such a config.json; `file` is for error messages.
 WavlmConfig wavlm_config(const nlohmann::json& values, const std::string& file);
+
+/// What such a config.json says of these sizes.
+nlohmann::ordered_json config_json(const WavlmConfig& config);
 
 /// The bucket of key position minus query position: exact up to buckets/4 on each side, then logarithmic, all alike
 /// from max_distance on (Raffel et al. 2020, T5; both directions).

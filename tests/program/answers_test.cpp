@@ -21,7 +21,7 @@ TEST_CASE("program: every subcommand explains itself with an example") {
     const ProgramResult all = run_program({"--help"});
     CHECK(all.code == 0);
     for (const std::string name : {"inspect", "convert", "bench", "data", "demo", "eval", "report", "train",
-                                   "transcribe", "chat", "perplexity"}) {
+                                   "transcribe", "chat", "perplexity", "pretrain"}) {
         CAPTURE(name);
         CHECK(all.out.find("  " + name) != std::string::npos);
         const ProgramResult help = run_program({name, "--help"});
@@ -31,6 +31,10 @@ TEST_CASE("program: every subcommand explains itself with an example") {
     for (const std::string part : {"kernels", "fusion", "encoder", "step"}) {
         CAPTURE(part);
         CHECK(run_program({"bench", part, "--help"}).out.find("wavllm bench " + part) != std::string::npos);
+    }
+    for (const std::string part : {"wavlm", "llama", "probe"}) {
+        CAPTURE(part);
+        CHECK(run_program({"pretrain", part, "--help"}).out.find("wavllm pretrain " + part) != std::string::npos);
     }
     for (const std::string part : {"augment", "cache", "check", "split", "synth"}) {
         CAPTURE(part);

@@ -1,0 +1,76 @@
+#pragma once
+// The loop that pre-training of every model shares, and the folder it leaves: pretrain.json (the options), metrics.jsonl
+// (one line a step, the same bytes in every run of the same options), timing.jsonl, checkpoints/ and model/ (the result, as
+// Hugging Face's folders are).
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+namespace wavllm {
+
+struct PretrainOptions {
+    int64_t steps = 1000, warmup_steps = 100;
+    double rate = 5e-4;  ///< peak
+    double weight_decay = 0.01;
+    double clip_norm = 1.0;
+    int64_t save_every = 200, keep = 2;
+    int64_t validate_every = 200;  ///< 0: only at the end
+    uint64_t seed = 1;
+};
+
+class PretrainFolder {
+public:
+    /// Makes the folder and writes pretrain.json. Throws UsageError if a run is there already.
+    static PretrainFolder create(const std::filesystem::path& path, const nlohmann::ordered_json& options);
+    static PretrainFolder open(const std::filesystem::path& path);
+
+    const nlohmann::json& options() const {
+        return options_;
+    }
+    const std::filesystem::path& path() const {
+        return path_;
+    }
+    std::filesystem::path model() const {
+        return path_ / "model";
+    }
+    std::filesystem::path checkpoints() const {
+        return path_ / "checkpoints";
+    }
+    void log(const nlohmann::ordered_json& line) const;
+    void log_timing(const nlohmann::ordered_json& line) const;
+
+private:
+    explicit PretrainFolder(std::filesystem::path path) : path_(std::move(path)) {}
+    std::filesystem::path path_;
+    nlohmann::json options_;
+};
+
+struct PretrainCallbacks {
+    /// Records the step's loss on the tape and gives it, [1]; adds its figures to the step's line.
+    std::function<Tensor(int64_t step, nlohmann::ordered_json& line)> loss;
+    /// Lines of figures on what the model does not train on; may be empty.
+    std::function<std::vector<nlohmann::ordered_json>()> validate{};
+    /// After every step, for a progress bar, with its line.
+    std::function<void(int64_t steps_done, const nlohmann::ordered_json& line)> step{};
+};
+
+struct PretrainReport {
+    int64_t steps_done = 0;
+    bool stopped = false;  ///< by a signal; the state is saved
+};
+
+/// Trains all of `parameters`, which are of one group, from where the folder's newest checkpoint stands to the last step:
+/// Adam (0.9, 0.98), linear warm-up and decay. Throws TrainingError for parameters without a gradient and, naming the op,
+/// for values that are not finite.
+PretrainReport pretrain(const PretrainFolder& folder, const Parameters& parameters, const PretrainOptions& options,
+                        const PretrainCallbacks& callbacks);
+
+/// model.safetensors with these values and config.json.
+void write_model(const std::filesystem::path& folder, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                 const nlohmann::ordered_json& config);
+
+}  // namespace wavllm

@@ -1,0 +1,84 @@
+// wavllm pretrain llama: the next byte of sentences.
+
+#include "train/pretrain/llama.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "data/progress.h"
+#include "data/synth/text.h"
+#include "wavllm/command.h"
+
+namespace wavllm {
+
+namespace {
+
+struct Options {
+    LlamaPretrainOptions run;
+    std::string out;
+    bool resume = false;
+};
+
+std::string bits(const nlohmann::ordered_json& line) {
+    return fmt::format("{:.3f} bits a byte", line["loss"].get<double>() / std::numbers::ln2);
+}
+
+int run(const Options& o) {
+    if (o.resume != o.run.text.empty())
+        throw UsageError(o.resume ? "pretrain llama: a resumed run has its text in pretrain.json; leave --text out"
+                                  : "pretrain llama: name what to train on: --text FILE");
+    const PretrainFolder folder =
+        o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
+    const LlamaPretrainOptions options =
+        LlamaPretrainOptions::from_json(folder.options(), (folder.path() / "pretrain.json").string());
+    LlamaPretraining training(folder, options, read_sentences(options.text, {}).sentences);
+    fmt::print("{} sentences, {} kept back; {} parameters\n", training.sentences(), training.held_out(),
+               count(training.model().parameters()));
+    Progress bar("pretrain", options.run.steps, "steps");
+    bool first = true;
+    const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {
+        if (first) bar.resume_at(done - 1);
+        first = false;
+        bar.update(done, bits(line));
+    });
+    bar.finish();
+    if (report.stopped) {
+        fmt::print("stopped after step {}; go on with: wavllm pretrain llama --resume --out {}\n", report.steps_done,
+                   o.out);
+        return 130;
+    }
+    if (training.held_out() > 0) fmt::print("validation: {}\n", bits(training.validate()));
+    fmt::print("model: {}\n", folder.model().string());
+    return 0;
+}
+
+WAVLLM_PART(
+    pretrain, llama,
+    {"llama", "LLaMA: the next byte of sentences",
+     "wavllm pretrain llama --text samples/text/sentences.tsv.gz --steps 100 --out runs/llama", [](CLI::App& app) {
+         auto o = std::make_shared<Options>();
+         LlamaPretrainOptions& r = o->run;
+         app.add_option("--text", r.text, "a sentence a line, or a table with a column `text`; perhaps gzip");
+         app.add_option("--out", o->out, "folder of the run")->required();
+         app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
+         app.add_option("--size", r.size, "micro or small")->capture_default_str();
+         const auto positive = [&](const char* name, int64_t& value, const char* what) {
+             app.add_option(name, value, what)->capture_default_str()->check(CLI::PositiveNumber);
+         };
+         positive("--steps", r.run.steps, "of the whole run");
+         positive("--batch-tokens", r.batch_tokens, "bytes in a step");
+         positive("--longest", r.longest, "bytes of a sentence; longer ones are left out");
+         positive("--save-every", r.run.save_every, "steps");
+         app.add_option("--warmup", r.run.warmup_steps, "steps until the rate is reached")
+             ->capture_default_str()
+             ->check(CLI::NonNegativeNumber);
+         app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->check(CLI::PositiveNumber);
+         app.add_option("--seed", r.run.seed, "of weights and batches")->capture_default_str();
+         return [o] { return run(*o); };
+     }});
+
+}  // namespace
+
+}  // namespace wavllm
