@@ -10,9 +10,9 @@
 
 namespace wavllm::kernels::f64 {
 
-/// The power at every frequency of the window that begins at `start`, a sample before the signal or inside it. `signal`
-/// is padded with zeros to `length` samples.
-inline std::vector<double> power_spectrum(const std::vector<double>& signal, int64_t start) {
+/// The Fourier transform, at kMelBins frequencies, of the window that begins at `start`: a sample before the signal, which
+/// is mirrored there, or inside it.
+inline std::vector<std::complex<double>> spectrum(const std::vector<double>& signal, int64_t start) {
     const auto length = static_cast<int64_t>(signal.size());
     double window[kMelFft], largest = 0;
     for (int64_t n = 0; n < kMelFft; ++n) {
@@ -22,19 +22,18 @@ inline std::vector<double> power_spectrum(const std::vector<double>& signal, int
         window[n] = hann * signal[static_cast<size_t>(at)];
         largest = std::max(largest, std::abs(window[n]));
     }
-    std::vector<double> power(kMelBins);
-    if (largest == 0) return power;
+    std::vector<std::complex<double>> result(kMelBins);
+    if (largest == 0) return result;
     static const std::vector<std::complex<double>> turns = [] {  // e^(-2 pi i k / 400)
         std::vector<std::complex<double>> t;
         for (int k = 0; k < kMelFft; ++k) t.push_back(std::polar(1.0, -2 * std::numbers::pi * k / kMelFft));
         return t;
     }();
     for (int64_t f = 0; f < kMelBins; ++f) {
-        std::complex<double> sum = 0;
+        std::complex<double>& sum = result[static_cast<size_t>(f)];
         for (int64_t n = 0; n < kMelFft; ++n) sum += window[n] * turns[static_cast<size_t>(f * n % kMelFft)];
-        power[static_cast<size_t>(f)] = std::norm(sum);
     }
-    return power;
+    return result;
 }
 
 /// Sizes have been checked.
@@ -46,7 +45,8 @@ inline Tensor log_mel(const Tensor& samples, const Tensor& mel_filters, int64_t 
     Tensor y = zeros({frames, mels});
     double* py = y.mutable_data<double>();
     for_rows(frames, kMelFft * kMelBins, [&](int64_t t) {
-        const std::vector<double> power = power_spectrum(signal, t * kMelHop - kMelFft / 2);
+        std::vector<double> power;
+        for (const std::complex<double>& z : spectrum(signal, t * kMelHop - kMelFft / 2)) power.push_back(std::norm(z));
         for (int64_t m = 0; m < mels; ++m) {
             double energy = 0;
             for (int64_t f = 0; f < kMelBins; ++f) energy += filters[m * kMelBins + f] * power[static_cast<size_t>(f)];

@@ -106,7 +106,7 @@ TEST_CASE("golden: in double, all that float32 passes is right to float32's last
     for (const verify::Line& l : in_f64.lines) {
         const std::string text = verify::text_of(l);
         CHECK_MESSAGE(l.status != Status::failed, text);
-        CHECK_MESSAGE(l.tolerance <= 0x1p-20, text);
+        CHECK_MESSAGE(l.tolerance <= 0x1p-23, text);
     }
     CHECK(in_f64.broken.empty());
     CHECK(in_f64.count(Status::passed) == whole().count(Status::passed));

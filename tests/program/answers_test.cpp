@@ -114,7 +114,7 @@ TEST_CASE("program: verify --dtype f64") {
     };
     const double f64 = error_of(nlohmann::json::parse(r.out)), f32 = error_of(in_f32);
     CHECK(f64 > 0);  // the golden values are rounded
-    CHECK(f64 < 0x1p-22);
+    CHECK(f64 < 0x1p-23);
     CHECK(f32 > 2 * f64);
 }
 

@@ -9,7 +9,7 @@
 namespace wavllm::verify {
 
 /// Adds every golden value of the folder: all tensors of its safetensors files but weights (float tolerance: 10 times
-/// the f32_rel of case.json, at least 1e-5, relative to max_abs; in the reference mode 2^-20), the tokens and texts of
+/// the f32_rel of case.json, at least 1e-5, relative to max_abs; in the reference mode 2^-23), the tokens and texts of
 /// case.json and tokens.json.
 /// Says which are inputs and which belong to parts that are not built yet. Throws FileError.
 void expect_tiny(Comparison& comparison, const std::filesystem::path& folder, const nlohmann::json& facts);

@@ -76,7 +76,7 @@ void run(Tiny& t, const Stage& stage, const Batch& b, const Tensor& x, const std
 }  // namespace
 
 void check_stages(Tiny& t) {
-    if (!t.c.wanted("llama_")) return;
+    if (!t.wants_sequences()) return;
     NoGrad no_grad;
     const Stage stages[] = {{"_stage1", t.model.fresh(1)}, {"_stage2", t.model.fresh(2)}};
     std::vector<const Sample*> all;

@@ -1,5 +1,7 @@
 #include "wavllm/verify/tiny.h"
 
+#include <algorithm>
+
 #include "data/json.h"
 #include "kernels/common/check.h"
 
@@ -40,9 +42,13 @@ Tiny::Tiny(Comparison& comparison, std::filesystem::path golden, std::filesystem
     }
 }
 
+bool Tiny::wants_sequences() const {
+    return std::any_of(samples.begin(), samples.end(), [&](const Sample& s) { return c.wanted("llama_" + s.name); });
+}
+
 bool Tiny::wants_encoders() const {
     if (model_dtype() == DType::f64 && c.wanted("train_")) return true;  // own_alone
-    return c.wanted("audio_") || c.wanted("llama_") || c.wanted("decode_") || c.wanted("case.json");
+    return c.wanted("audio_") || wants_sequences() || c.wanted("decode_") || c.wanted("case.json");
 }
 
 Tensor equal_borders(int64_t sequences, int64_t rows) {

@@ -68,6 +68,8 @@ struct Tiny {
     Tensor given(const std::string& file, const std::string& name) const {
         return model_input(c.golden(file, name));
     }
+    /// Whether anything of the samples' llama_* files is compared.
+    bool wants_sequences() const;
     /// Whether anything is compared that needs `encoded`, `hidden` and `speech`.
     bool wants_encoders() const;
     /// Whether to go on with our own results for a sample, and with them alone. In the reference mode: they are exact to

@@ -7,6 +7,7 @@
 #include "infer/generate.h"
 #include "kernels/common/check.h"
 #include "kernels/log_mel/log_mel.h"
+#include "kernels/log_mel/log_mel_f64.h"
 #include "models/whisper/features.h"
 #include "wavllm/verify/golden_folder.h"
 #include "wavllm/verify/tiny.h"
@@ -64,16 +65,37 @@ Tensor encode(Tiny& t, const Sample& s, const WhisperEncoder& encoder, const Ten
     return kept;
 }
 
-/// What the reference's encoders heard, in its float64 run too (notes.mel of case.json): a mel whose last steps,
-/// (log10 + 4) / 4, are taken in float32. That makes most of our values the stored ones, and the others off by a digit.
-Tensor as_heard(const Tensor& mel) {
-    if (mel.dtype() != DType::f64) return mel;
-    Tensor heard = Tensor::empty(mel.shape(), DType::f64);
-    for (int64_t i = 0; i < mel.numel(); ++i) {
-        const auto log10 = static_cast<float>(4 * mel.data<double>()[i] - 4);
-        heard.mutable_data<double>()[i] = (log10 + 4.0f) / 4.0f;
+/// The mel of a clip's chunks, [chunks * 3000, mels], as the reference's encoders heard it in its float64 run, too
+/// (notes.mel of case.json): the feature extractor of transformers rounds the Fourier transform to float32, and goes on in
+/// float32 from the logarithm. In double, so that what follows is rounded no more.
+Tensor mel_as_heard(std::span<const float> clip, int64_t chunks, const Tensor& filters) {
+    using namespace kernels;
+    constexpr int64_t kChunk = kMelChunkFrames * kMelHop;
+    const int64_t mels = filters.dim(0);
+    const double* filter = filters.data<double>();
+    Tensor mel = Tensor::empty({chunks * kMelChunkFrames, mels}, DType::f64);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        const auto begin = static_cast<size_t>(chunk * kChunk), end = std::min(begin + kChunk, clip.size());
+        std::vector<double> signal(clip.begin() + static_cast<int64_t>(begin),
+                                   clip.begin() + static_cast<int64_t>(end));
+        signal.resize(kChunk);
+        double* to = mel.mutable_data<double>() + chunk * kMelChunkFrames * mels;
+        for_rows(kMelChunkFrames, kMelFft * kMelBins, [&](int64_t t) {
+            std::vector<double> power;
+            for (const std::complex<double>& z : f64::spectrum(signal, t * kMelHop - kMelFft / 2))
+                power.push_back(std::norm(std::complex<double>(std::complex<float>(z))));
+            for (int64_t m = 0; m < mels; ++m) {
+                double energy = 0;
+                for (size_t f = 0; f < power.size(); ++f)
+                    energy += filter[static_cast<size_t>(m) * power.size() + f] * power[f];
+                to[t * mels + m] = static_cast<float>(std::log10(std::max(1e-10, energy)));
+            }
+        });
+        const auto loudest = static_cast<float>(*std::max_element(to, to + kMelChunkFrames * mels));
+        for (int64_t i = 0; i < kMelChunkFrames * mels; ++i)
+            to[i] = (std::max(static_cast<float>(to[i]), loudest - 8.0f) + 4.0f) / 4.0f;
     }
-    return heard;
+    return mel;
 }
 
 void check_clip(Tiny& t, const Sample& s, const WhisperEncoder& encoder) {
@@ -81,22 +103,19 @@ void check_clip(Tiny& t, const Sample& s, const WhisperEncoder& encoder) {
     const std::vector<float> samples = read_audio((t.folder / ("audio_" + s.name + ".wav")).string());
     t.c.computed(file, "waveform", Tensor::from(samples, {static_cast<int64_t>(samples.size())}));
     const std::span<const float> clip = samples;
-    const WhisperFeatures features = whisper_features(
-        std::span(&clip, 1), model_input(kernels::make_mel_filters(encoder.config().mels, model_dtype())),
-        WhisperPadding::whole);
+    const Tensor filters = model_input(kernels::make_mel_filters(encoder.config().mels, model_dtype()));
+    const WhisperFeatures features = whisper_features(std::span(&clip, 1), filters, WhisperPadding::whole);
     for (double kept : features.kept.values())
         if (static_cast<int64_t>(kept) != s.kept_frames)
             throw Error("sample {}: {} encoder frames are kept of a chunk, but case.json says {}", s.name, kept,
                         s.kept_frames);
     add_mel(t, file, features.mel);
-    Tensor from_stored;
     if (t.c.has(file, "mel")) {
         const Tensor mel = t.given(file, "mel").transpose(1, 2).to_contiguous();
-        from_stored = encode(t, s, encoder, mel.reshape({mel.dim(0) * mel.dim(1), mel.dim(2)}), "stored mel");
+        encode(t, s, encoder, mel.reshape({mel.dim(0) * mel.dim(1), mel.dim(2)}), "stored mel");
     }
-    const Tensor from_ours = encode(t, s, encoder, as_heard(features.mel), "our mel");
-    // In the reference mode what the reference heard, to the bit, where it is there.
-    t.encoded[s.name] = model_dtype() == DType::f64 && from_stored.defined() ? from_stored : from_ours;
+    const Tensor mel = model_dtype() == DType::f64 ? mel_as_heard(clip, s.chunks, filters) : features.mel;
+    t.encoded[s.name] = encode(t, s, encoder, mel, "our mel");
 }
 
 void check_hugging_face(Tiny& t) {
