@@ -32,7 +32,7 @@ TEST_CASE("program: every subcommand explains itself with an example") {
         CAPTURE(part);
         CHECK(run_program({"bench", part, "--help"}).out.find("wavllm bench " + part) != std::string::npos);
     }
-    for (const std::string part : {"wavlm", "llama", "probe"}) {
+    for (const std::string part : {"wavlm", "llama", "whisper", "probe"}) {
         CAPTURE(part);
         CHECK(run_program({"pretrain", part, "--help"}).out.find("wavllm pretrain " + part) != std::string::npos);
     }
