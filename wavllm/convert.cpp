@@ -96,6 +96,7 @@ int from_peft(const Options& o) {
         throw UsageError("convert: a PEFT folder becomes one file; let {} end in .safetensors", o.to);
     const LoraFile file = read_peft_folder(o.from, base_config(o, ""));
     std::vector<TensorToStore> tensors;
+    tensors.reserve(file.tensors.size());
     for (const auto& [name, t] : file.tensors)
         tensors.push_back({name,
                            t.dtype(),

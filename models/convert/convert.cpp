@@ -247,6 +247,7 @@ Plan plan_conversion(const Checkpoint& checkpoint, const ConvertOptions& options
 
 std::vector<StreamedTensor> streamed(const Checkpoint& checkpoint, const Plan& plan) {
     std::vector<StreamedTensor> result;
+    result.reserve(plan.tensors.size());
     for (const PlannedTensor& p : plan.tensors)
         result.push_back({p.name, p.dtype, p.source->shape,
                           [&checkpoint, &p](const auto& write) { write_planned(checkpoint, p, write); }});
