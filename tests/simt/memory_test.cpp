@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <vector>
+
 #include "tests/simt/kernels.h"
 #include "tests/simt/support.h"
 
@@ -64,14 +66,27 @@ TEST_CASE("simt memory: host mistakes are errors") {
 
 TEST_CASE("simt memory: quarantine gives the oldest back first, and neighbours join") {
     simt::set_quarantine(0);  // empties it
-    void* a = simt::allocate(1 << 20);
-    void* b = simt::allocate(1 << 20);
+    // holes that whatever ran before left are filled first: until three blocks lie side by side
+    std::vector<char*> blocks;
+    const auto side_by_side = [&] {
+        const size_t n = blocks.size();
+        return n >= 3 && blocks[n - 1] > blocks[n - 2] &&
+               blocks[n - 1] - blocks[n - 2] == blocks[n - 2] - blocks[n - 3] &&
+               blocks[n - 1] - blocks[n - 2] < (1 << 20) + 4096;
+    };
+    while (!side_by_side()) {
+        REQUIRE(blocks.size() < 1000);
+        blocks.push_back(static_cast<char*>(simt::allocate(1 << 20)));
+    }
+    void *b = blocks[blocks.size() - 2], *a = blocks[blocks.size() - 3];
     simt::deallocate(a);
     simt::deallocate(b);
+    blocks.erase(blocks.end() - 3, blocks.end() - 1);
     CHECK(simt::memory_account().quarantine == 0);
     void* both = simt::allocate(2 << 20);  // fits where the two were
     CHECK(both == a);
     simt::deallocate(both);
+    for (char* block : blocks) simt::deallocate(block);
     simt::set_quarantine(64 << 20);
     void* c = simt::allocate(1 << 20);
     simt::deallocate(c);
