@@ -21,8 +21,15 @@ public:
         int next = 256;
         for (int byte = 0; byte < 256; ++byte) {
             const bool visible = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-            byte_of_[visible ? byte : next++] = byte;
+            code_of_[static_cast<size_t>(byte)] = visible ? byte : next++;
+            byte_of_[code_of_[static_cast<size_t>(byte)]] = byte;
         }
+    }
+
+    std::string character(unsigned char byte) const {
+        const int code = code_of_[byte];
+        if (code < 128) return {static_cast<char>(code)};
+        return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
     }
 
     /// The bytes that a token in the alphabet stands for, or nothing if a character is not of it.
@@ -43,6 +50,7 @@ public:
 
 private:
     std::unordered_map<int, int> byte_of_;
+    std::array<int, 256> code_of_{};
 };
 
 class BpeTokenizer : public Tokenizer {
@@ -248,6 +256,10 @@ private:
 };
 
 }  // namespace
+
+std::string visible_byte(unsigned char byte) {
+    return VisibleAlphabet().character(byte);
+}
 
 std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeVocabulary& vocabulary) {
     return std::make_unique<BpeTokenizer>(vocabulary);

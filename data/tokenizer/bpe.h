@@ -25,6 +25,9 @@ struct BpeVocabulary {
     std::optional<int32_t> eos;
 };
 
+/// How GPT-2's visible alphabet writes a byte: one printable character in UTF-8.
+std::string visible_byte(unsigned char byte);
+
 /// Throws FileError if the vocabulary contradicts itself: a merge of tokens that are not in it, a token twice.
 std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeVocabulary& vocabulary);
 
@@ -33,8 +36,8 @@ std::unique_ptr<Tokenizer> make_bpe_tokenizer(const BpeVocabulary& vocabulary);
 BpeVocabulary gguf_bpe_vocabulary(std::string source, std::vector<std::string> tokens, std::vector<std::string> merges,
                                   const std::vector<int32_t>& token_type, std::string_view pre);
 
-/// From the text of a Hugging Face tokenizer.json with a byte-level BPE model. bos and eos are set where tokens of
-/// those names exist. A Whisper vocabulary whose file ends at <|notimestamps|> gets the 1501 timestamp tokens <|0.00|>
+/// From the text of a Hugging Face tokenizer.json with a byte-level BPE model. bos and eos are set where special tokens of
+/// those names exist, or else LLaMA's <s> and </s>. A Whisper vocabulary whose file ends at <|notimestamps|> gets the 1501 timestamp tokens <|0.00|>
 /// to
 /// <|30.00|> that follow in every Whisper model. Throws FileError.
 BpeVocabulary hf_bpe_vocabulary(const std::string& source, std::string_view json_text,

@@ -141,11 +141,15 @@ BpeVocabulary hf_bpe_vocabulary(const std::string& source, std::string_view json
                                 std::string_view eos) {
     BpeVocabulary out = HfTokenizerFile(source, json_text).read();
     add_whisper_timestamps(out);
-    for (size_t id = 0; id < out.tokens.size(); ++id) {
-        if (!out.special[id]) continue;
-        if (out.tokens[id] == bos) out.bos = static_cast<int32_t>(id);
-        if (out.tokens[id] == eos) out.eos = static_cast<int32_t>(id);
-    }
+    const auto special = [&](std::string_view name, std::string_view otherwise) {
+        std::optional<int32_t> found;
+        for (size_t id = 0; id < out.tokens.size(); ++id)
+            if (out.special[id] && (out.tokens[id] == name || (!found && out.tokens[id] == otherwise)))
+                found = static_cast<int32_t>(id);
+        return found;
+    };
+    out.bos = special(bos, "<s>");
+    out.eos = special(eos, "</s>");
     return out;
 }
 

@@ -1,5 +1,8 @@
 #include "data/tokenizer/bytes.h"
 
+#include <nlohmann/json.hpp>
+
+#include "data/tokenizer/bpe.h"
 #include "tensor/error.h"
 
 namespace wavllm {
@@ -49,6 +52,29 @@ std::optional<int32_t> ByteTokenizer::bos() const {
 
 std::optional<int32_t> ByteTokenizer::eos() const {
     return kEos;
+}
+
+std::string byte_tokenizer_json() {
+    nlohmann::ordered_json vocab, added = nlohmann::ordered_json::array();
+    for (const auto& [name, id] : {std::pair("<unk>", 0), {"<s>", kBos}, {"</s>", kEos}}) {
+        vocab[name] = id;
+        added.push_back({{"id", id},
+                         {"content", name},
+                         {"single_word", false},
+                         {"lstrip", false},
+                         {"rstrip", false},
+                         {"normalized", false},
+                         {"special", true}});
+    }
+    for (int byte = 0; byte < 256; ++byte) vocab[visible_byte(static_cast<unsigned char>(byte))] = kFirst + byte;
+    const nlohmann::ordered_json byte_level = {
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+    return nlohmann::ordered_json{{"version", "1.0"},
+                                  {"added_tokens", added},
+                                  {"pre_tokenizer", byte_level},
+                                  {"decoder", byte_level},
+                                  {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}}}
+        .dump(1);
 }
 
 }  // namespace wavllm

@@ -23,4 +23,8 @@ private:
     int32_t vocab_;
 };
 
+/// The same as the text of a Hugging Face tokenizer.json: a byte-level BPE without merges. It makes the folder of a model
+/// that was trained on bytes a whole language model, for hf_bpe_vocabulary (bpe.h) and for transformers.
+std::string byte_tokenizer_json();
+
 }  // namespace wavllm

@@ -9,10 +9,12 @@
 
 #include "autograd/ops/linear.h"
 #include "autograd/tape.h"
+#include "data/tokenizer/bytes.h"
 #include "kernels/common/check.h"
 #include "models/llama/llama.h"
 #include "tensor/thread_pool.h"
 #include "tests/support/temp_folder.h"
+#include "wavllm/support/tokenizer_file.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -80,6 +82,22 @@ TEST_CASE("pretrain llama: what is written is what was trained") {
     const auto expected = llama.logits(llama.forward(llama.embed(ids), pass)).values();
     REQUIRE(logits.size() == expected.size());
     for (size_t i = 0; i < logits.size(); ++i) REQUIRE(std::abs(logits[i] - expected[i]) <= 1e-5);
+}
+
+// Witness: ByteTokenizer, which training used.
+TEST_CASE("pretrain llama: its folder has a tokenizer, of bytes") {
+    const TempFolder folder;
+    const PretrainFolder run = PretrainFolder::create(folder / "run", toy_options(1).to_json());
+    LlamaPretraining(run, toy_options(1), sentences()).run();
+    const auto read = open_tokenizer_beside(run.model());
+    const ByteTokenizer bytes(260);
+    CHECK(read->vocab_size() == 259);
+    CHECK(read->bos() == bytes.bos());
+    CHECK(read->eos() == bytes.eos());
+    const std::string text = "Zo\u00eb  said:\n\t\"1 + 1 = 2\" \u2026 <s>\u0001\x7f \U0001F600";
+    CHECK(read->encode(text) == bytes.encode(text));
+    CHECK(read->decode(bytes.encode(text)) == text);
+    for (int32_t id = 3; id < 259; ++id) CHECK(read->token_bytes(id) == bytes.token_bytes(id));
 }
 
 TEST_CASE("pretrain llama: killed and resumed, or with other threads, it ends in the same files") {

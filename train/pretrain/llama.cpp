@@ -5,6 +5,7 @@
 #include "data/tokenizer/bytes.h"
 #include "kernels/common/check.h"
 #include "models/convert/config_json.h"
+#include "tensor/atomic_file.h"
 
 namespace wavllm {
 
@@ -137,6 +138,7 @@ PretrainReport LlamaPretraining::run(const std::function<void(int64_t, const nlo
         std::vector<std::pair<std::string, Tensor>> tensors;
         for (const Parameter& p : model_.parameters()) tensors.emplace_back(p.name, p.tensor);
         write_model(folder_.model(), tensors, llama_config_json(model_.config(), /*tied=*/true));
+        write_file_atomically(folder_.model() / "tokenizer.json", byte_tokenizer_json() + '\n');
     }
     return report;
 }
