@@ -1,6 +1,9 @@
 #include "data/kmeans.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "kernels/common/check.h"
@@ -134,6 +137,11 @@ KMeans kmeans(const Tensor& x, const KMeansConfig& config) {
     const int64_t n = x.dim(0);
     if (config.clusters < 1 || config.clusters > n)
         throw UsageError("k-means: {} clusters of {} rows cannot be; ask for 1 to {}", config.clusters, n, n);
+    const float* values = x.data<float>();
+    if (const float* bad = std::find_if(values, values + x.numel(), [](float v) { return !std::isfinite(v); });
+        bad != values + x.numel())
+        throw UsageError("k-means: row {} has the value {}; what made these features is broken",
+                         (bad - values) / x.dim(1), *bad);
     Centres centres = seeds(x, config);
     std::vector<int32_t> clusters(static_cast<size_t>(n)), before;
     std::vector<double> distances(static_cast<size_t>(n));
@@ -146,6 +154,7 @@ KMeans kmeans(const Tensor& x, const KMeansConfig& config) {
         result.inertia = sum / static_cast<double>(n);
         result.settled = result.iterations > 0 && clusters == before;
         ++result.iterations;
+        if (result.settled) break;  // the centres are the means of these rows already
         move(x, clusters, distances, config.clusters, centres);
     }
     result.centres = centres.tensor();

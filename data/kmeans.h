@@ -12,8 +12,10 @@ struct KMeansConfig {
 };
 
 struct KMeans {
-    Tensor centres;      ///< [K, D] f32
-    double inertia = 0;  ///< mean squared distance of the rows to their centre, before the last move of the centres
+    Tensor centres;  ///< [K, D] f32
+    double inertia =
+        0;  ///< mean squared distance of the rows to their centre, before the last move of the centres; of `centres`
+            ///< where it settled
     int64_t iterations = 0;
     bool settled = false;  ///< the last iteration moved no row
 };
@@ -21,7 +23,8 @@ struct KMeans {
 /// Lloyd's algorithm from the seeds of k-means++ (Arthur and Vassilvitskii 2007): a row becomes the next centre with a
 /// probability that grows with its squared distance to the nearest one there is. x: [N, D] f32. Distances and means in
 /// double, rows in order, numbers from Philox(seed, "kmeans"): the same bits at any number of threads. A centre that no row
-/// is left with moves to the row that is farthest from its own. Throws UsageError for fewer distinct rows than clusters.
+/// is left with moves to the row that is farthest from its own. Throws UsageError for fewer distinct rows than clusters and
+/// for values that are not finite.
 KMeans kmeans(const Tensor& x, const KMeansConfig& config);
 
 /// The nearest centre of each row, i32 [N]; the first of several.

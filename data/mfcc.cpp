@@ -1,5 +1,6 @@
 #include "data/mfcc.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <complex>

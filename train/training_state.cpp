@@ -63,7 +63,11 @@ void save_training_state(const fs::path& folder, int64_t steps_done, Optimizer& 
     write_safetensors(folder / fmt::format("step-{:06}.safetensors", steps_done), file.tensors(), metadata);
     auto all = checkpoints_in(folder);
     while (static_cast<int64_t>(all.size()) > keep) {
-        fs::remove(all.begin()->second);
+        std::error_code error;
+        fs::remove(all.begin()->second, error);
+        if (error)
+            throw FileError("{}: an older checkpoint cannot be removed: {}", all.begin()->second.string(),
+                            error.message());
         all.erase(all.begin());
     }
 }
@@ -93,12 +97,15 @@ void append_line(const fs::path& path, const nlohmann::ordered_json& line) {
 
 void cut_metrics(const fs::path& path, int64_t steps_done) {
     std::ifstream in(path, std::ios::binary);
+    if (!in && fs::exists(path))  // or its lines would be lost
+        throw FileError("{}: cannot be read: {}", path.string(), std::strerror(errno));
     std::string line, kept;
     while (std::getline(in, line)) {
         const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
         // a line that a killed process left half written is not JSON
         if (json.is_object() && json.value("step", int64_t{0}) < steps_done) kept += line + '\n';
     }
+    if (in.bad()) throw FileError("{}: cannot be read: {}", path.string(), std::strerror(errno));
     write_file_atomically(path, kept);
 }
 

@@ -36,7 +36,7 @@ int64_t restore_training_state(const std::filesystem::path& folder, Optimizer& o
 
 /// Appends one line and hands it to the system: a killed process loses none.
 void append_line(const std::filesystem::path& path, const nlohmann::ordered_json& line);
-/// Keeps the lines whose "step" is below `steps_done`.
+/// Keeps the lines whose "step" is below `steps_done`. Throws FileError for a file that is there and cannot be read.
 void cut_metrics(const std::filesystem::path& path, int64_t steps_done);
 
 }  // namespace wavllm

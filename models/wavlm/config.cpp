@@ -37,10 +37,12 @@ void WavlmConfig::check() const {
     if (conv_kernel.size() != conv_dim.size() || conv_stride.size() != conv_dim.size())
         throw UsageError("wavlm: conv_dim has {} values, conv_kernel {} and conv_stride {}; they must be as many",
                          conv_dim.size(), conv_kernel.size(), conv_stride.size());
+    int64_t hop = 1;
     for (size_t i = 0; i < conv_dim.size(); ++i) {
         in_range("conv_dim", conv_dim[i], 1);
         in_range("conv_kernel", conv_kernel[i], 1, 1000);
         in_range("conv_stride", conv_stride[i], 1, 100);
+        in_range("product of conv_stride", hop *= conv_stride[i], 1);
     }
     in_range("position_kernel", position_kernel, 1, 10000);
     in_range("position_groups", position_groups, 1);

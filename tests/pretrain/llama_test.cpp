@@ -9,12 +9,12 @@
 
 #include "autograd/ops/linear.h"
 #include "autograd/tape.h"
+#include "data/tokenizer/bpe.h"
 #include "data/tokenizer/bytes.h"
 #include "kernels/common/check.h"
 #include "models/llama/llama.h"
 #include "tensor/thread_pool.h"
 #include "tests/support/temp_folder.h"
-#include "wavllm/support/tokenizer_file.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -89,7 +89,8 @@ TEST_CASE("pretrain llama: its folder has a tokenizer, of bytes") {
     const TempFolder folder;
     const PretrainFolder run = PretrainFolder::create(folder / "run", toy_options(1).to_json());
     LlamaPretraining(run, toy_options(1), sentences()).run();
-    const auto read = open_tokenizer_beside(run.model());
+    const std::string file = (run.model() / "tokenizer.json").string();
+    const auto read = make_bpe_tokenizer(hf_bpe_vocabulary(file, read_all(file)));
     const ByteTokenizer bytes(260);
     CHECK(read->vocab_size() == 259);
     CHECK(read->bos() == bytes.bos());

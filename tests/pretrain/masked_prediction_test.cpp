@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "autograd/tape.h"
@@ -66,6 +67,14 @@ TEST_CASE("masks: spans of ten, about as many frames as the formula says, of one
     CHECK(masked_frames(400, config, {1, 5, 3}) != masked_frames(400, config, {2, 5, 3}));
     CHECK(masked_frames(1, {.start = 0, .length = 10}, {1, 5, 3}) == std::vector<int64_t>{0});
     CHECK(masked_frames(50, {.start = 0, .length = 10}, {1, 5, 3}).size() == 10);
+    std::set<int64_t> heard;  // never is all of a clip hidden, and which frame is heard is drawn
+    for (int64_t clip = 0; clip < 50; ++clip)
+        for (const SpanConfig& all : {SpanConfig{.start = 0, .length = 10}, SpanConfig{.start = 0.999, .length = 3}}) {
+            const auto frames = masked_frames(8, all, {1, 5, clip});
+            REQUIRE(frames.size() == 7);
+            heard.insert(28 - std::accumulate(frames.begin(), frames.end(), int64_t{0}));
+        }
+    CHECK(heard.size() == 8);
 }
 
 TEST_CASE("mixing: a fifth of the clips, half of one at most, at an energy in its range") {
@@ -111,6 +120,28 @@ TEST_CASE("mixing: a fifth of the clips, half of one at most, at an energy in it
     CHECK(noisy > 0);
     CHECK(noisy < 30);
     CHECK(places.size() > 40);
+}
+
+TEST_CASE("mixing: a pause in the other clip stays one: its level is that of the whole clip") {
+    std::vector<float> other(1000, 0.01f);  // quiet but for its first tenth
+    std::fill_n(other.begin(), 100, 1.0f);
+    const double energy = 0.1 + 0.9e-4;
+    int quiet = 0;
+    for (int64_t i = 0; i < 300; ++i) {
+        std::vector<float> x(1000, 0.5f);
+        mix_utterance(x, {.share = 1, .noise_share = 0}, {1, 9, i}, 300,
+                      [&](int64_t) { return std::span<const float>(other); });
+        const float most = *std::max_element(x.begin(), x.end()) - 0.5f;
+        const auto mixed = std::count_if(x.begin(), x.end(), [](float v) { return v != 0.5f; });
+        const auto loud = std::count_if(x.begin(), x.end(), [&](float v) { return v - 0.5f > 0.5f * most; });
+        if (loud == mixed && mixed <= 100) continue;  // loud all over, or quiet all over?
+        const double factor = loud == mixed ? most / 0.01 : most;
+        quiet += loud == mixed;
+        const double decibel = 10 * std::log10(0.25 / (factor * factor * energy));
+        CHECK(decibel > -5.01);
+        CHECK(decibel < 5.01);
+    }
+    CHECK(quiet > 100);
 }
 
 TEST_CASE("the loss and its gradients are those of the formula") {

@@ -120,4 +120,33 @@ TEST_CASE("kmeans finds clusters that lie apart, with any number of threads") {
                          "k-means: 3 clusters are asked for, but the 9 rows have 1 distinct values; ask for fewer",
                          UsageError);
     CHECK_THROWS_AS(kmeans(x, {.clusters = 1001}), UsageError);
+    Tensor broken = blobs(20, 3, 2, 1);
+    broken.mutable_data<float>()[3 * 7 + 1] = NAN;
+    CHECK_THROWS_WITH_AS(kmeans(broken, {.clusters = 2}), doctest::Contains("k-means: row 7 has the value nan"),
+                         UsageError);
+}
+
+// A run of t iterations shows the centres after t moves, and so which of them the next assignment leaves without rows.
+TEST_CASE("kmeans: a centre without rows moves to the row that is farthest from its own") {
+    // From -3.1, 1 and 3 the centres move to -1.6, -1/3 and 2.3, and the middle one has lost its rows, -1 and 1, to both sides.
+    const std::vector<float> line{-3.1f, -1.1f, -1.1f, -1.1f, -1, -1, 1, 2.1f, 2.1f, 2.1f, 3};
+    const Tensor x = Tensor::from(line, {11, 1});
+    const auto points = x.values();
+    int met = 0;
+    for (uint64_t seed = 1; seed <= 3000 && met < 3; ++seed) {
+        const KMeans before = kmeans(x, {.clusters = 3, .iterations = 1, .seed = seed});
+        const auto centres = before.centres.values();
+        const auto clusters = plain_assignment(points, centres, 1).first;
+        int32_t empty = 0;
+        while (empty < 3 && std::count(clusters.begin(), clusters.end(), empty) > 0) ++empty;
+        if (empty == 3) continue;
+        size_t farthest = 0;
+        const auto distance = [&](size_t i) { return std::abs(points[i] - centres[static_cast<size_t>(clusters[i])]); };
+        for (size_t i = 1; i < 11; ++i)
+            if (distance(i) > distance(farthest)) farthest = i;
+        const auto after = kmeans(x, {.clusters = 3, .iterations = 2, .seed = seed}).centres.values();
+        CHECK(after[static_cast<size_t>(empty)] == points[farthest]);
+        ++met;
+    }
+    CHECK(met > 0);
 }

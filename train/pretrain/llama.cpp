@@ -1,5 +1,7 @@
 #include "train/pretrain/llama.h"
 
+#include <algorithm>
+
 #include "autograd/ops/cross_entropy.h"
 #include "autograd/tape.h"
 #include "data/tokenizer/bytes.h"
@@ -41,6 +43,7 @@ nlohmann::ordered_json LlamaPretrainOptions::to_json() const {
 }
 
 LlamaPretrainOptions LlamaPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
+    expect_pretrained(values, "llama", file);
     LlamaPretrainOptions o;
     each_option(o, [&](const char* name, auto& value) {
         try {
@@ -49,7 +52,20 @@ LlamaPretrainOptions LlamaPretrainOptions::from_json(const nlohmann::json& value
             throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain llama`?", file, name);
         }
     });
+    o.check(file);
     return o;
+}
+
+void LlamaPretrainOptions::check(const std::string& where) const {
+    run.check(where);
+    const auto longest_text = static_cast<double>(llama_size(size).max_positions - 1);  // BOS before it
+    const auto whole = [&](const char* name, int64_t value, double least, double most) {
+        check_option(where, name, static_cast<double>(value), least, most);
+    };
+    whole("batch_tokens", batch_tokens, 1, 1e9);
+    whole("longest", longest, 1, longest_text);
+    whole("hold_out", hold_out, 2, 1e9);
+    whole("validated", validated, 0, 1e9);
 }
 
 LlamaConfig llama_size(const std::string& size) {
@@ -81,9 +97,21 @@ LlamaPretraining::LlamaPretraining(const PretrainFolder& folder, LlamaPretrainOp
         lengths.push_back(static_cast<double>(ids.size()));
         train_.push_back(std::move(ids));
     }
+    if (train_.empty() && !valid_.empty())
+        throw UsageError(
+            "pretrain llama: of {} sentences {} of at most {} bytes are kept back (one of {}) and none is left to "
+            "train "
+            "on; give more text",
+            sentences.size(), valid_.size(), options_.longest, options_.hold_out);
     if (train_.empty())
         throw UsageError("pretrain llama: none of {} sentences has at most {} bytes; raise --longest", sentences.size(),
                          options_.longest);
+    if (const double most = *std::max_element(lengths.begin(), lengths.end());
+        most > static_cast<double>(options_.batch_tokens))
+        throw UsageError(
+            "pretrain llama: a sentence has {} tokens, its begin and end included, but a batch only {}; raise "
+            "--batch-tokens or lower --longest",
+            most, options_.batch_tokens);
     sampler_.emplace(lengths, SamplerConfig{.batch_seconds = static_cast<double>(options_.batch_tokens),
                                             .batch_clips = options_.batch_tokens,
                                             .bucket_batches = 1,

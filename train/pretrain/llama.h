@@ -21,7 +21,10 @@ struct LlamaPretrainOptions {
     int64_t validated = 200;  ///< of those, at most
 
     nlohmann::ordered_json to_json() const;
+    /// Throws FileError for options that are not of such a run, UsageError as check does.
     static LlamaPretrainOptions from_json(const nlohmann::json& values, const std::string& file);
+    /// Throws UsageError, naming `where`, for values that make no sense.
+    void check(const std::string& where) const;
 };
 
 /// micro: 4 layers of 192, 1.9 M parameters; small: 8 layers of 320. Throws UsageError for others.
@@ -29,7 +32,7 @@ LlamaConfig llama_size(const std::string& size);
 
 class LlamaPretraining {
 public:
-    /// Throws UsageError where no sentence is short enough.
+    /// Throws UsageError where no sentence is short enough, none is left to train on, or one is longer than a batch.
     LlamaPretraining(const PretrainFolder& folder, LlamaPretrainOptions options,
                      const std::vector<std::string>& sentences);
 

@@ -6,6 +6,7 @@
 #include "autograd/tape.h"
 #include "data/json.h"
 #include "tensor/atomic_file.h"
+#include "tensor/text.h"
 #include "train/stop_signal.h"
 #include "train/training_state.h"
 
@@ -48,13 +49,47 @@ void train_step(Optimizer& optimizer, const Schedule& schedule, int64_t step, co
 
 }  // namespace
 
+void check_option(const std::string& where, const char* name, double value, double least, double most) {
+    if (!(value >= least && value <= most))  // neither holds for NaN
+        throw UsageError("{}: {} = {} is out of range ({} to {})", where, name, value, least, most);
+}
+
+void PretrainOptions::check(const std::string& where) const {
+    constexpr double most = 1e9;
+    const auto whole = [&](const char* name, int64_t value, double least) {
+        check_option(where, name, static_cast<double>(value), least, most);
+    };
+    whole("steps", steps, 1);
+    whole("warmup_steps", warmup_steps, 0);
+    whole("save_every", save_every, 1);
+    whole("keep", keep, 1);
+    whole("validate_every", validate_every, 0);
+    check_option(where, "rate", rate, 1e-12, 1e3);
+    check_option(where, "weight_decay", weight_decay, 0, 1e3);
+    check_option(where, "clip_norm", clip_norm, 0, most);
+}
+
+void expect_pretrained(const nlohmann::json& options, const std::string& model, const std::string& file) {
+    const std::string found = options.is_object() && options.contains("model") && options["model"].is_string()
+                                  ? options["model"].get<std::string>()
+                                  : "";
+    if (found == model) return;
+    if (found.empty()) throw FileError("{}: no \"model\"; was this run of `wavllm pretrain {}`?", file, model);
+    throw FileError("{}: this run is of `wavllm pretrain {}`; continue it with that, not with `pretrain {}`", file,
+                    printable(found), model);
+}
+
 PretrainFolder PretrainFolder::create(const fs::path& path, const ordered_json& options) {
-    if (fs::exists(path / "pretrain.json"))
+    const fs::path metrics = path / "metrics.jsonl", saved = path / "checkpoints";
+    const bool trained = (fs::exists(metrics) && fs::file_size(metrics) > 0) ||
+                         (fs::is_directory(saved) && !fs::is_empty(saved)) || fs::exists(path / "model");
+    if (fs::exists(path / "pretrain.json") && trained)
         throw UsageError("{}: a run is there already; continue it with --resume, or choose another folder with --out",
                          path.string());
     PretrainFolder folder(path);
     std::error_code error;
     fs::create_directories(folder.checkpoints(), error);
+    if (!error) fs::remove(path / "clusters.safetensors", error);  // of a run that made no step
     if (error) throw FileError("{}: the run's folder cannot be made: {}", path.string(), error.message());
     write_file_atomically(path / "pretrain.json", options.dump(4) + '\n');
     folder.options_ = options;

@@ -20,11 +20,21 @@ struct PretrainOptions {
     int64_t save_every = 200, keep = 2;
     int64_t validate_every = 200;  ///< 0: only at the end
     uint64_t seed = 1;
+
+    /// Throws UsageError, naming `where`, for a number that makes no sense.
+    void check(const std::string& where) const;
 };
+
+/// Throws UsageError, naming `where` and the option, unless its value is in [least, most]. NaN is in no range.
+void check_option(const std::string& where, const char* name, double value, double least, double most);
+
+/// Throws FileError unless these options, those of `file`, are of this model: "wavlm", "llama" or "whisper".
+void expect_pretrained(const nlohmann::json& options, const std::string& model, const std::string& file);
 
 class PretrainFolder {
 public:
-    /// Makes the folder and writes pretrain.json. Throws UsageError if a run is there already.
+    /// Makes the folder and writes pretrain.json. Throws UsageError if a run is there already that has made a step; one that
+    /// failed before leaves nothing that is worth keeping, and is replaced.
     static PretrainFolder create(const std::filesystem::path& path, const nlohmann::ordered_json& options);
     static PretrainFolder open(const std::filesystem::path& path);
 

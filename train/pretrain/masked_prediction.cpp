@@ -1,5 +1,6 @@
 #include "train/pretrain/masked_prediction.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops/add.h"
@@ -59,11 +60,14 @@ std::vector<int64_t> masked_frames(int64_t frames, const SpanConfig& config, con
         if (starts.uniform(index(draw, kFrameBits, t)) < config.start) until = t + config.length;
         if (t < until) result.push_back(t);
     }
-    if (!result.empty()) return result;
-    const Philox one(draw.seed, "pretrain.mask.one", draw.step);
-    const int64_t first =
-        below(one.uniform(static_cast<uint64_t>(draw.clip)), std::max<int64_t>(1, frames - config.length + 1));
-    for (int64_t t = first; t < std::min(frames, first + config.length); ++t) result.push_back(t);
+    const auto clip = static_cast<uint64_t>(draw.clip);
+    if (result.empty()) {
+        const Philox one(draw.seed, "pretrain.mask.one", draw.step);
+        const int64_t first = below(one.uniform(clip), std::max<int64_t>(1, frames - config.length + 1));
+        for (int64_t t = first; t < std::min(frames, first + config.length); ++t) result.push_back(t);
+    }
+    if (frames > 1 && static_cast<int64_t>(result.size()) == frames)
+        result.erase(result.begin() + below(Philox(draw.seed, "pretrain.mask.heard", draw.step).uniform(clip), frames));
     return result;
 }
 
@@ -76,18 +80,21 @@ void mix_utterance(std::span<float> samples, const MixConfig& config, const Clip
     const bool noise = uniform(1) < config.noise_share || count < 2;
     int64_t length = 1 + below(uniform(2), n / 2);
     std::vector<float> part;
+    double energy = 0;
     if (noise) {
         const Philox normal(draw.seed, "pretrain.noise", draw.step);
         part.resize(static_cast<size_t>(length));
         for (int64_t i = 0; i < length; ++i) part[static_cast<size_t>(i)] = normal.normal(index(draw, kSampleBits, i));
+        energy = mean_square(part);
     } else {
         const std::span<const float> other = others((draw.clip + 1 + below(uniform(3), count - 1)) % count);
         length = std::min(length, static_cast<int64_t>(other.size()));
         const int64_t from = below(uniform(4), static_cast<int64_t>(other.size()) - length + 1);
         part.assign(other.begin() + from, other.begin() + from + length);
+        energy = mean_square(other);
     }
     const int64_t to = below(uniform(5), n - length + 1);
-    const double decibel = -5 + (noise ? 25 : 10) * static_cast<double>(uniform(6)), energy = mean_square(part);
+    const double decibel = -5 + (noise ? 25 : 10) * static_cast<double>(uniform(6));
     if (energy == 0) return;  // silence has no level that it could be brought to
     const double factor = std::sqrt(mean_square(samples) / (energy * std::pow(10, decibel / 10)));
     for (int64_t i = 0; i < length; ++i)

@@ -21,7 +21,8 @@ struct SpanConfig {
     int64_t length = 10;  ///< frames
 };
 
-/// Frames that are hidden, in rising order. Spans overlap; the last may be cut. At least one span.
+/// Frames that are hidden, in rising order. Spans overlap; the last may be cut. At least one span, but of two frames or more
+/// one is heard always: from a batch in which nothing is heard the front end would learn nothing.
 std::vector<int64_t> masked_frames(int64_t frames, const SpanConfig& config, const ClipDraw& draw);
 
 struct MixConfig {
@@ -29,8 +30,8 @@ struct MixConfig {
     double noise_share = 0.1;  ///< of these, how many get white noise, the others a part of another clip
 };
 
-/// Chen et al.'s algorithm 1. The part is at most half as long as the clip and begins anywhere; the clip's energy over the
-/// part's is uniform in [-5, 5] dB, for noise in [-5, 20]. others(i) for i in [0, count) are the clips to choose from, of which
+/// Chen et al.'s algorithm 1. The part is at most half as long as the clip and begins anywhere; the energy of the clip over
+/// that of the whole other clip, so that a pause in it stays one, is uniform in [-5, 5] dB, for noise in [-5, 20]. others(i) for i in [0, count) are the clips to choose from, of which
 /// `draw.clip` is this one.
 void mix_utterance(std::span<float> samples, const MixConfig& config, const ClipDraw& draw, int64_t count,
                    const std::function<std::span<const float>(int64_t)>& others);

@@ -31,11 +31,16 @@ struct Design {
 struct Scaling {
     std::vector<double> mean, factor;
 
-    explicit Scaling(const ProbeSet& s) : mean(static_cast<size_t>(s.dim)), factor(mean.size()) {
-        const auto n = static_cast<double>(s.size());
-        for (size_t i = 0; i < s.rows.size(); ++i) mean[i % mean.size()] += s.rows[i] / n;
-        for (size_t i = 0; i < s.rows.size(); ++i)
-            factor[i % mean.size()] += std::pow(s.rows[i] - mean[i % mean.size()], 2) / n;
+    /// By those rows of s that `wanted(clip)` chooses.
+    template <class Wanted>
+    Scaling(const ProbeSet& s, Wanted&& wanted) : mean(static_cast<size_t>(s.dim)), factor(mean.size()) {
+        const auto n = static_cast<double>(std::count_if(s.clips.begin(), s.clips.end(), wanted));
+        const auto each = [&](auto&& f) {
+            for (size_t i = 0; i < s.rows.size(); ++i)
+                if (wanted(s.clips[i / mean.size()])) f(i % mean.size(), s.rows[i]);
+        };
+        each([&](size_t k, double v) { mean[k] += v / n; });
+        each([&](size_t k, double v) { factor[k] += std::pow(v - mean[k], 2) / n; });
         for (double& f : factor) f = f > 0 ? 1 / std::sqrt(f) : 0;
     }
     /// Those rows of s that `wanted(clip)` chooses.
@@ -164,14 +169,18 @@ ProbeResult linear_probe(const ProbeSet& train, const ProbeSet& test, int32_t cl
     for (const ProbeSet* s : {&train, &test})
         for (const int32_t label : s->labels)
             if (label < 0 || label >= classes) throw ShapeError("probe: class {} is not in [0, {})", label, classes);
-    const Scaling scaling(train);
+    if (train.dim > kProbeMostFeatures)
+        throw UsageError("probe: {} features; at most {} are fitted, since a fit holds their square", train.dim,
+                         kProbeMostFeatures);
     // all fits at once, each on one thread: they are many and small
     int64_t right[kPenaltyCount * kFolds] = {};
     parallel_for(kPenaltyCount * kFolds, 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             const int64_t fold = i % kFolds;
-            const Design seen = scaling.apply(train, [&](int32_t clip) { return clip % kFolds != fold; }),
-                         held = scaling.apply(train, [&](int32_t clip) { return clip % kFolds == fold; });
+            const auto is_seen = [&](int32_t clip) { return clip % kFolds != fold; };
+            const Scaling scaling(train, is_seen);
+            const Design seen = scaling.apply(train, is_seen),
+                         held = scaling.apply(train, [&](int32_t clip) { return !is_seen(clip); });
             if (seen.rows() > 0) right[i] = correct(held, fit(seen, classes, kPenalties[i / kFolds]), classes);
         }
     });
@@ -184,6 +193,7 @@ ProbeResult linear_probe(const ProbeSet& train, const ProbeSet& test, int32_t cl
         }
     result.fold_accuracy = static_cast<double>(most) / static_cast<double>(train.size());
     const auto all = [](int32_t) { return true; };
+    const Scaling scaling(train, all);
     const Design seen = scaling.apply(train, all);
     const std::vector<double> w = fit(seen, classes, result.penalty);
     result.train_accuracy = accuracy(seen, w, classes);

@@ -26,10 +26,14 @@ struct ProbeResult {
     double penalty = 0;        ///< that was chosen
 };
 
+/// A fit holds the square of their number in double, and takes its cube in operations; 13 fits a probe.
+inline constexpr int64_t kProbeMostFeatures = 4096;
+
 /// Softmax regression on features that are standardised by the training rows, with a squared penalty on the weights that three
-/// folds of the training clips (clip % 3) choose of 1e-4, 1e-3, 1e-2 and 1e-1. A hundred accelerated steps in double from zero,
+/// folds of the training clips (clip % 3) choose of 1e-4, 1e-3, 1e-2 and 1e-1; a fold is fitted on features standardised without it. A hundred accelerated steps in double from zero,
 /// each by the inverse of a bound of the curvature, so that features that are nearly alike are fitted to the end as well: no
-/// random numbers, the same bits always. Throws ShapeError for sets that do not fit each other.
+/// random numbers, the same bits always. Throws ShapeError for sets that do not fit each other, UsageError for more than
+/// kProbeMostFeatures.
 ProbeResult linear_probe(const ProbeSet& train, const ProbeSet& test, int32_t classes);
 
 }  // namespace wavllm

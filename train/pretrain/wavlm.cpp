@@ -1,13 +1,16 @@
 #include "train/pretrain/wavlm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
+#include <tuple>
 
 #include "autograd/tape.h"
 #include "data/audio.h"
 #include "data/kmeans.h"
 #include "data/manifest.h"
 #include "data/mfcc.h"
+#include "data/sha256.h"
 #include "kernels/common/check.h"
 #include "models/checkpoint/checkpoint.h"
 #include "models/wavlm/waveform.h"
@@ -89,6 +92,7 @@ ordered_json WavlmPretrainOptions::to_json() const {
 }
 
 WavlmPretrainOptions WavlmPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
+    expect_pretrained(values, "wavlm", file);
     WavlmPretrainOptions o;
     each_option(o, [&](const char* name, auto& value) {
         try {
@@ -97,7 +101,34 @@ WavlmPretrainOptions WavlmPretrainOptions::from_json(const nlohmann::json& value
             throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain wavlm`?", file, name);
         }
     });
+    o.check(file);
     return o;
+}
+
+void WavlmPretrainOptions::check(const std::string& where) const {
+    run.check(where);
+    const WavlmConfig config = wavlm_size(size);
+    const auto whole = [&](const char* name, int64_t value, double least, double most) {
+        check_option(where, name, static_cast<double>(value), least, most);
+    };
+    constexpr double longest = 1e6;  // seconds
+    whole("clusters", clusters, 1, 1 << 20);
+    whole("kmeans_iterations", kmeans_iterations, 1, 1e6);
+    whole("code_dim", code_dim, 1, 1 << 20);
+    whole("mask_length", spans.length, 1, 1 << 20);
+    check_option(where, "mask_start", spans.start, 0, 1);
+    if (spans.start == 1) throw UsageError("{}: mask_start = 1 would hide every frame; HuBERT's is 0.08", where);
+    check_option(where, "mix_share", mix.share, 0, 1);
+    check_option(where, "mix_noise_share", mix.noise_share, 0, 1);
+    check_option(where, "visible_weight", visible_weight, 0, 1e6);
+    check_option(where, "batch_seconds", batch_seconds, 0, longest);
+    check_option(where, "crop_seconds", crop_seconds, 0, longest);
+    if (config.frames(static_cast<int64_t>(crop_seconds * kSampleRate)) < 2)
+        throw UsageError("{}: crop_seconds = {} is shorter than two frames, {} s", where, crop_seconds,
+                         static_cast<double>(samples_of(2, config)) / kSampleRate);
+    if (targets == "mfcc" && layer != 0)
+        throw UsageError("{}: layer {} of which encoder? Name its folder as targets (--targets), or leave --layer out",
+                         where, layer);
 }
 
 WavlmConfig wavlm_size(const std::string& size) {
@@ -128,7 +159,7 @@ std::vector<PretrainClip> load_pretrain_clips(std::span<const std::string> manif
         if (!seen.emplace(fs::weakly_canonical(row.audio).string(), span.start, span.end).second) continue;
         PretrainClip clip{row.id, row.speaker, read_audio(row.audio.string(), kSampleRate, span), {}};
         if (static_cast<int64_t>(clip.samples.size()) < least)
-            throw FileError("{}: {} has {} samples at 16 kHz, but a frame takes {}; leave it out of the manifest",
+            throw FileError("{}: {} has {} samples at 16 kHz, but {} are needed at least; leave it out of the manifest",
                             row.where, row.audio.string(), clip.samples.size(), least);
         clips.push_back(std::move(clip));
     }
@@ -179,12 +210,21 @@ WavlmPretraining::WavlmPretraining(const PretrainFolder& folder, WavlmPretrainOp
             throw UsageError("pretrain wavlm: --layer {}, but {} has layers 1 to {}", options_.layer, options_.targets,
                              teacher_.config().layers);
     }
-    if (config_.frames(static_cast<int64_t>(options_.crop_seconds * kSampleRate)) < 1)
-        throw UsageError("pretrain wavlm: --crop-seconds {} is shorter than a frame", options_.crop_seconds);
-    make_targets();
+    options_.check("pretrain wavlm");
     std::vector<double> seconds;
-    for (const PretrainClip& c : clips_)
+    for (const PretrainClip& c : clips_) {
+        if (config_.frames(static_cast<int64_t>(c.samples.size())) < 2)  // one to hide, one to hear
+            throw UsageError("pretrain wavlm: {} has {} samples, but two frames take {}; leave it out", c.id,
+                             c.samples.size(), samples_of(2, config_));
         seconds.push_back(std::min(options_.crop_seconds, static_cast<double>(c.samples.size()) / kSampleRate));
+        if (seconds.back() > options_.batch_seconds)
+            throw UsageError(
+                "pretrain wavlm: {} has {:.2f} s with --crop-seconds {}, but a batch only {} s; raise --batch-seconds "
+                "or "
+                "cut clips shorter by --crop-seconds",
+                c.id, seconds.back(), options_.crop_seconds, options_.batch_seconds);
+    }
+    make_targets();
     sampler_.emplace(seconds, SamplerConfig{.batch_seconds = options_.batch_seconds,
                                             .bucket_batches = 1,  // end to end, so no length costs padding
                                             .seed = options_.run.seed});
@@ -200,23 +240,40 @@ void WavlmPretraining::make_targets() {
     PurposeScope scope(Purpose::data);
     std::vector<Tensor> features;
     int64_t width = 0;
+    Sha256 heard;
     for (const PretrainClip& c : clips_) {
+        heard.update(std::as_bytes(std::span(c.samples)));
         features.push_back(target_features(c));
         clusters_.frames += features.back().dim(0);
         width = features.back().dim(1);
     }
+    const std::string recordings = heard.hex(), teacher = options_.targets == "mfcc" ? "mfcc" : teacher_.fingerprint();
     const fs::path file = folder_.path() / "clusters.safetensors";
     Tensor centres = Tensor::empty({options_.clusters, width});
     if (fs::exists(file)) {
         const auto stored = open_checkpoint(file);
         copy_into(*stored, "centres", centres);
-        const auto& metadata = stored->metadata().at("__metadata__");
-        clusters_.inertia = std::stod(metadata.at("inertia").get<std::string>());
-        clusters_.iterations = std::stol(metadata.at("iterations").get<std::string>());
-        if (const std::string frames = metadata.at("frames").get<std::string>();
-            frames != std::to_string(clusters_.frames))
-            throw FileError("{}: its clusters are of {} frames, but the manifests have {} now; start a new run",
-                            file.string(), frames, clusters_.frames);
+        const auto value = [&](const std::string& name) {
+            const nlohmann::json all = stored->metadata().value("__metadata__", nlohmann::json::object());
+            if (!all.contains(name) || !all[name].is_string())
+                throw FileError("{}: it does not say its \"{}\"; start a new run", file.string(), name);
+            return all[name].get<std::string>();
+        };
+        const auto expect = [&](const std::string& name, const std::string& now, const char* what) {
+            if (const std::string then = value(name); then != now)
+                throw FileError("{}: its clusters are of {} {}, but now there are {}; start a new run", file.string(),
+                                what, then, now);
+        };
+        expect("frames", std::to_string(clusters_.frames), "so many frames:");
+        expect("recordings", recordings, "recordings with the hash");
+        expect("teacher", teacher, "an encoder with the hash");
+        expect("layer", std::to_string(options_.layer), "layer");
+        try {
+            clusters_.inertia = std::stod(value("inertia"));
+            clusters_.iterations = std::stol(value("iterations"));
+        } catch (const std::logic_error&) {  // what stod and stol throw
+            throw FileError("{}: \"inertia\" and \"iterations\" are not numbers; start a new run", file.string());
+        }
     } else {
         Tensor all = Tensor::empty({clusters_.frames, width});
         int64_t at = 0;
@@ -234,7 +291,10 @@ void WavlmPretraining::make_targets() {
         write_safetensors(file, stored.tensors(),
                           {{"inertia", fmt::format("{}", found.inertia)},
                            {"iterations", std::to_string(found.iterations)},
-                           {"frames", std::to_string(clusters_.frames)}});
+                           {"frames", std::to_string(clusters_.frames)},
+                           {"recordings", recordings},
+                           {"teacher", teacher},
+                           {"layer", std::to_string(options_.layer)}});
     }
     std::vector<int64_t> counts(static_cast<size_t>(options_.clusters));
     const auto set = [&](PretrainClip& clip, const Tensor& x) {

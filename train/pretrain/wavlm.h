@@ -25,7 +25,10 @@ struct WavlmPretrainOptions {
     MixConfig mix;
 
     nlohmann::ordered_json to_json() const;
+    /// Throws FileError for options that are not of such a run, UsageError as check does.
     static WavlmPretrainOptions from_json(const nlohmann::json& values, const std::string& file);
+    /// Throws UsageError, naming `where`, for values that make no sense.
+    void check(const std::string& where) const;
 };
 
 /// micro, small, base; micro-large is micro with WavLM-large's shape: LayerNorm on every convolution and before each branch.
@@ -62,7 +65,8 @@ struct ClusterSummary {
 class WavlmPretraining {
 public:
     /// The clusters stand in folder/clusters.safetensors, or are made and written there: a resumed run has the same.
-    /// clips and valid get their targets.
+    /// clips and valid get their targets. Throws UsageError for a clip of one frame or one that no batch has room for, and
+    /// FileError where the clusters there are of other recordings or of another encoder or layer.
     WavlmPretraining(const PretrainFolder& folder, WavlmPretrainOptions options, std::vector<PretrainClip> clips,
                      std::vector<PretrainClip> valid);
 

@@ -51,6 +51,7 @@ nlohmann::ordered_json WhisperPretrainOptions::to_json() const {
 }
 
 WhisperPretrainOptions WhisperPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
+    expect_pretrained(values, "whisper", file);
     WhisperPretrainOptions o;
     each_option(o, [&](const char* name, auto& value) {
         try {
@@ -59,7 +60,14 @@ WhisperPretrainOptions WhisperPretrainOptions::from_json(const nlohmann::json& v
             throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain whisper`?", file, name);
         }
     });
+    o.check(file);
     return o;
+}
+
+void WhisperPretrainOptions::check(const std::string& where) const {
+    run.check(where);
+    whisper_size(size);
+    check_option(where, "batch_seconds", batch_seconds, 0, 1e6);
 }
 
 WhisperConfig whisper_size(const std::string& size) {
@@ -115,7 +123,13 @@ WhisperPretraining::WhisperPretraining(const PretrainFolder& folder, WhisperPret
                 throw UsageError("pretrain whisper: the text of {} has {} bytes, but at most {} are possible", c.id,
                                  c.text.size(), model_.config().max_target_positions - 1);
     std::vector<double> seconds;
-    for (const TranscribedClip& c : clips_) seconds.push_back(static_cast<double>(c.mel.dim(0)) / 100);
+    for (const TranscribedClip& c : clips_) {
+        seconds.push_back(static_cast<double>(c.mel.dim(0)) / 100);
+        if (seconds.back() > options_.batch_seconds)
+            throw UsageError(
+                "pretrain whisper: {} has {:.2f} s with its silence, but a batch only {} s; raise --batch-seconds",
+                c.id, seconds.back(), options_.batch_seconds);
+    }
     sampler_.emplace(seconds, SamplerConfig{.batch_seconds = options_.batch_seconds,
                                             .bucket_batches = 1,  // end to end, so no length costs padding
                                             .seed = options_.run.seed});

@@ -18,7 +18,10 @@ struct WhisperPretrainOptions {
     double batch_seconds = 40;
 
     nlohmann::ordered_json to_json() const;
+    /// Throws FileError for options that are not of such a run, UsageError as check does.
     static WhisperPretrainOptions from_json(const nlohmann::json& values, const std::string& file);
+    /// Throws UsageError, naming `where`, for values that make no sense.
+    void check(const std::string& where) const;
 };
 
 /// micro: encoder of "whisper-micro" (known_sizes.h) and 2 decoder layers, 1.6 M parameters. Throws UsageError for others.
@@ -27,7 +30,7 @@ WhisperConfig whisper_size(const std::string& size);
 /// A recording as the encoder takes it and its text.
 struct TranscribedClip {
     std::string id, text;
-    Tensor mel;  ///< [frames, mels], 1 s of zeros behind (WhisperPadding::tight)
+    Tensor mel;  ///< [frames, mels], 1 s of zeros behind, to 30 s at most (WhisperPadding::tight)
 };
 
 /// What of these manifests has speech of at most 30 s with a text of at most `longest` bytes; the others are counted in
@@ -38,7 +41,8 @@ std::vector<TranscribedClip> load_transcribed_clips(std::span<const std::string>
 
 class WhisperPretraining {
 public:
-    /// Throws UsageError for a text that has more bytes than the decoder has positions.
+    /// Throws UsageError for a text that has more bytes than the decoder has positions, and for a clip that no batch has
+    /// room for.
     WhisperPretraining(const PretrainFolder& folder, WhisperPretrainOptions options, std::vector<TranscribedClip> clips,
                        std::vector<TranscribedClip> valid);
 

@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "data/progress.h"
 #include "data/synth/text.h"
 #include "wavllm/command.h"
+#include "wavllm/pretrain/resume.h"
 
 namespace wavllm {
 
@@ -25,17 +27,27 @@ std::string bits(const nlohmann::ordered_json& line) {
     return fmt::format("{:.3f} bits a byte", line["loss"].get<double>() / std::numbers::ln2);
 }
 
-int run(const Options& o) {
-    if (o.resume != o.run.text.empty())
-        throw UsageError(o.resume ? "pretrain llama: a resumed run has its text in pretrain.json; leave --text out"
-                                  : "pretrain llama: name what to train on: --text FILE");
+int run(const Options& o, const CLI::App& app) {
+    if (o.resume) {
+        refuse_beside_resume(app);
+    } else {
+        if (o.run.text.empty()) throw UsageError("pretrain llama: name what to train on: --text FILE");
+        o.run.check("pretrain llama");  // before anything is written
+    }
     const PretrainFolder folder =
         o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
     const LlamaPretrainOptions options =
         LlamaPretrainOptions::from_json(folder.options(), (folder.path() / "pretrain.json").string());
-    LlamaPretraining training(folder, options, read_sentences(options.text, {}).sentences);
-    fmt::print("{} sentences, {} kept back; {} parameters\n", training.sentences(), training.held_out(),
-               count(training.model().parameters()));
+    const Sentences text = read_sentences(options.text, {});
+    const auto too_long = std::count_if(text.sentences.begin(), text.sentences.end(), [&](const std::string& s) {
+        return static_cast<int64_t>(s.size()) > options.longest;
+    });
+    LlamaPretraining training(folder, options, text.sentences);
+    fmt::print(
+        "{} lines: {} left out whose reading would be a guess or that have one word, {} repeated, {} of more than {} "
+        "bytes\n{} sentences, {} kept back; {} parameters\n",
+        text.read, text.unreadable, text.repeated, too_long, options.longest, training.sentences(), training.held_out(),
+        count(training.model().parameters()));
     Progress bar("pretrain", options.run.steps, "steps");
     bool first = true;
     const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {
@@ -76,7 +88,7 @@ WAVLLM_PART(
              ->check(CLI::NonNegativeNumber);
          app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->check(CLI::PositiveNumber);
          app.add_option("--seed", r.run.seed, "of weights and batches")->capture_default_str();
-         return [o] { return run(*o); };
+         return [o, &app] { return run(*o, app); };
      }});
 
 }  // namespace

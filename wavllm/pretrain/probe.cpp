@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -22,6 +23,7 @@ namespace wavllm {
 namespace {
 
 constexpr int64_t kMels = 80;
+constexpr double kMostSeconds = 3600;  // of a piece
 
 struct Options {
     std::string model, json;
@@ -35,6 +37,7 @@ struct Options {
 /// One kind of features: rows to train on, rows to test with.
 struct Kind {
     std::string name;
+    bool trained;  ///< of the encoder that is asked about: one of these is chosen
     ProbeSet train, test;
 };
 
@@ -61,13 +64,20 @@ public:
     Features(const WavlmEncoder* encoder, const WavlmEncoder& untrained, bool deviations)
         : encoders_{encoder, &untrained}, deviations_(deviations), filters_(kernels::make_mel_filters(kMels)) {
         const int64_t times = deviations ? 2 : 1;
-        kinds_.push_back({"log-mel", {.dim = times * kMels}, {.dim = times * kMels}});
+        kinds_.push_back({"log-mel", false, {.dim = times * kMels}, {.dim = times * kMels}});
         for (const WavlmEncoder* e : encoders_) {
-            const std::string name = e == encoder ? "WavLM" : "the same untrained";
+            const bool trained = e == encoder;
+            const std::string name = trained ? "WavLM" : "the same untrained";
             const int64_t dim = times * e->config().dim, all = dim * (e->config().layers + 1);
             for (int64_t i = 0; i <= e->config().layers; ++i)
-                kinds_.push_back({fmt::format("{}, layer {}", name, i), {.dim = dim}, {.dim = dim}});
-            kinds_.push_back({name + ", all layers side by side", {.dim = all}, {.dim = all}});
+                kinds_.push_back({fmt::format("{}, layer {}", name, i), trained, {.dim = dim}, {.dim = dim}});
+            side_by_side_ = all <= kProbeMostFeatures;
+            if (side_by_side_)
+                kinds_.push_back({name + ", all layers side by side", trained, {.dim = all}, {.dim = all}});
+            else if (trained)
+                fmt::print(stderr,
+                           "all layers side by side are left out: {} features, more than the {} that are fitted\n", all,
+                           kProbeMostFeatures);
         }
     }
 
@@ -88,7 +98,7 @@ public:
                 keep(row);
                 all.insert(all.end(), row.begin(), row.end());
             }
-            keep(all);
+            if (side_by_side_) keep(all);
         }
     }
     const std::vector<Kind>& kinds() const {
@@ -97,7 +107,7 @@ public:
 
 private:
     std::vector<const WavlmEncoder*> encoders_;
-    bool deviations_;
+    bool deviations_, side_by_side_ = true;
     Tensor filters_;
     std::vector<Kind> kinds_;
 };
@@ -116,6 +126,8 @@ std::map<std::string, std::vector<PretrainClip>> enough_clips(const Options& o, 
 }
 
 int run(const Options& o) {
+    if (!(o.seconds > 0 && o.seconds <= kMostSeconds))  // neither holds for NaN
+        throw UsageError("pretrain probe: --seconds {} is out of range (up to {})", o.seconds, kMostSeconds);
     const WavlmEncoder encoder = load_wavlm(o.model);
     const WavlmEncoder untrained = WavlmEncoder(encoder.config(), o.seed).frozen();
     const auto piece = static_cast<size_t>(o.seconds * kSampleRate);
@@ -143,14 +155,13 @@ int run(const Options& o) {
         ++label;
     }
     if (!o.altered.empty())
-        for (const PretrainClip& c : load_pretrain_clips(o.altered, static_cast<int64_t>(piece)))
+        for (const PretrainClip& c : load_pretrain_clips(o.altered, 1))  // shorter than a piece: none of it
             if (const auto it = held_out.find(c.id.substr(0, c.id.rfind("-a"))); it != held_out.end())
                 add(c, it->second, 0, true);
     bar.finish();
     if (features.kinds().front().test.size() == 0)
         throw UsageError("pretrain probe: {} has no altered copy (ID-a1) of a clip that is held out of --manifest",
                          fmt::join(o.altered, ", "));
-    const auto trained = static_cast<size_t>(encoder.config().layers + 2);
     const Kind& any = features.kinds().front();
     nlohmann::ordered_json json = {{"speakers", label},       {"seconds", o.seconds},
                                    {"pool", o.pool},          {"train", any.train.size()},
@@ -164,7 +175,7 @@ int run(const Options& o) {
         const ProbeResult r = linear_probe(k.train, k.test, label);
         if (i == 0) log_mel = r;
         // which layer is chosen by the training clips; those that test have no part in it
-        if (i >= 1 && i <= trained && (chosen == 0 || r.fold_accuracy > best.fold_accuracy)) {
+        if (k.trained && (chosen == 0 || r.fold_accuracy > best.fold_accuracy)) {
             chosen = i;
             best = r;
         }
@@ -209,9 +220,9 @@ WAVLLM_PART(
          app.add_option("--pool", o->pool, "of a piece's frames: mean or mean+std")
              ->capture_default_str()
              ->check(CLI::IsMember({"mean", "mean+std"}));
-         app.add_option("--least", o->least, "clips that a speaker needs")
+         app.add_option("--least", o->least, "clips that a speaker needs, three or more")
              ->capture_default_str()
-             ->check(CLI::Range(2, 1000000));
+             ->check(CLI::Range(3, 1000000));  // two that train: with one, no fold is held back
          app.add_option("--seed", o->seed, "of the untrained encoder")->capture_default_str();
          app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");
          return [o] { return run(*o); };

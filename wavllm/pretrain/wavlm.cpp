@@ -6,6 +6,7 @@
 
 #include "data/progress.h"
 #include "wavllm/command.h"
+#include "wavllm/pretrain/resume.h"
 
 namespace wavllm {
 
@@ -20,17 +21,20 @@ struct Options {
 std::vector<PretrainClip> load(const std::vector<std::string>& manifests, const WavlmConfig& config,
                                const std::string& what) {
     Progress bar("read", 0, "clips");
-    return load_pretrain_clips(manifests, config.window(), [&](int64_t done, int64_t total) {
+    return load_pretrain_clips(manifests, config.window() + config.hop(), [&](int64_t done, int64_t total) {
         bar.set_total(total);
         bar.update(done, what);
     });
 }
 
-int run(const Options& o) {
-    if (o.resume != o.run.train.empty())
-        throw UsageError(o.resume
-                             ? "pretrain wavlm: a resumed run has its manifests in pretrain.json; leave --manifest out"
-                             : "pretrain wavlm: name what to train on: --manifest FILE (may be given again)");
+int run(const Options& o, const CLI::App& app) {
+    if (o.resume) {
+        refuse_beside_resume(app);
+    } else {
+        if (o.run.train.empty())
+            throw UsageError("pretrain wavlm: name what to train on: --manifest FILE (may be given again)");
+        o.run.check("pretrain wavlm");  // before anything is written
+    }
     const PretrainFolder folder =
         o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
     const WavlmPretrainOptions options =
@@ -117,7 +121,7 @@ WAVLLM_PART(
              ->check(CLI::NonNegativeNumber);
          app.add_option("--seed", r.run.seed, "of weights, clusters, batches, masks and mixtures")
              ->capture_default_str();
-         return [o] { return run(*o); };
+         return [o, &app] { return run(*o, app); };
      }});
 
 }  // namespace

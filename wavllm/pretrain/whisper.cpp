@@ -9,6 +9,7 @@
 #include "data/progress.h"
 #include "tensor/text.h"
 #include "wavllm/command.h"
+#include "wavllm/pretrain/resume.h"
 
 namespace wavllm {
 
@@ -41,11 +42,14 @@ std::string bits(double nats) {
     return fmt::format("{:.3f} bits a byte", nats / std::numbers::ln2);
 }
 
-int run(const Options& o) {
-    if (o.resume != o.run.train.empty())
-        throw UsageError(
-            o.resume ? "pretrain whisper: a resumed run has its manifests in pretrain.json; leave --manifest out"
-                     : "pretrain whisper: name what to train on: --manifest FILE (may be given again)");
+int run(const Options& o, const CLI::App& app) {
+    if (o.resume) {
+        refuse_beside_resume(app);
+    } else {
+        if (o.run.train.empty())
+            throw UsageError("pretrain whisper: name what to train on: --manifest FILE (may be given again)");
+        o.run.check("pretrain whisper");  // before anything is written
+    }
     const PretrainFolder folder =
         o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
     const WhisperPretrainOptions options =
@@ -107,7 +111,7 @@ WAVLLM_PART(
              ->capture_default_str()
              ->check(CLI::NonNegativeNumber);
          app.add_option("--seed", r.run.seed, "of weights and batches")->capture_default_str();
-         return [o] { return run(*o); };
+         return [o, &app] { return run(*o, app); };
      }});
 
 }  // namespace

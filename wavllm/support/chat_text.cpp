@@ -29,8 +29,10 @@ public:
                  model_.llama.device()) {
         const auto end = model_.tokenizer->id_of("<|im_end|>");
         if (!end || !model_.tokenizer->is_special(*end))
-            throw UsageError("--model {}: its tokenizer has no <|im_end|>; chat needs a model trained on ChatML",
-                             printable(model_name(options)));
+            throw UsageError(
+                "--model {}: its tokenizer has no <|im_end|>; chat needs a model trained on ChatML; give one, "
+                "or measure this one with `wavllm perplexity`",
+                printable(model_name(options)));
         end_of_turn_ = *end;
     }
 
