@@ -17,20 +17,33 @@ Answer SpeechConversation::say(const SpeechExample& turn, const AnswerOptions& o
                                const std::function<void(int32_t)>& on_token) {
     if (options.decoding.beams > 1) throw UsageError("conversation: beam search is for single questions; use one beam");
     NoGrad no_grad;
-    const SpeechExample* one[] = {&turn};
+    const Decoding& d = options.decoding;
+    SpeechExample asked = turn;
+    if (d.begin_with_bos && !asked.ids.right.empty()) {
+        if (!tokenizer_.bos()) throw UsageError("decode.begin_with_bos: this tokenizer has no BOS");
+        asked.ids.right.front() = *tokenizer_.bos();
+    }
+    const int64_t counted = d.count_prompt ? std::max<int64_t>(0, std::ssize(turn.ids.right) - 1) : 0,
+                  new_tokens = options.max_new_tokens - counted;
+    if (new_tokens < 1)
+        throw UsageError(
+            "conversation: decode.count_prompt counts the {} tokens of this message, and {} are allowed in all; allow "
+            "more (--max-tokens), or say it in fewer words",
+            counted, options.max_new_tokens);
+    const SpeechExample* one[] = {&asked};
     const SpeechBatch batch = make_batch(one, false, model_.bridge());
     const LlmInput in = model_.inputs(batch);
     Tensor x = in.x;
     if (!pending_.empty())
         x = concat_rows({model_.llama().embed(Tensor::from(pending_, {std::ssize(pending_)})), in.x});
-    if (held() + x.dim(0) + options.max_new_tokens > cache_.capacity())
-        throw Error(
+    if (held() + x.dim(0) + new_tokens > cache_.capacity())
+        throw UsageError(
             "conversation: it holds {} rows, the next turn has {} and may be answered by {} tokens, but the context is "
-            "{}; "
-            "begin a new one, or allow fewer new tokens",
-            held(), x.dim(0), options.max_new_tokens, cache_.capacity());
+            "{}; begin a new one, allow fewer new tokens (--max-tokens) or a longer context (--context, at most the "
+            "model's {} positions)",
+            held(), x.dim(0), new_tokens, cache_.capacity(), model_.llama().config().max_positions);
     const int32_t eos = tokenizer_.eos().value_or(-1);
-    const GenerateOptions generate_options{.max_new_tokens = options.max_new_tokens,
+    const GenerateOptions generate_options{.max_new_tokens = new_tokens,
                                            .eos = eos,
                                            .lora = model_.lora().defined() ? &model_.lora() : nullptr,
                                            .run = model_.lora_run(in.plan).times(options.decoding.lora_scale),

@@ -34,6 +34,13 @@ bool is_gguf_name(const std::string& file) {
     return fs::path(file).extension() == ".gguf";
 }
 
+/// given: by the flag, 0 if it is not. known: by the file, likewise. Where both say nothing it is `otherwise`.
+int64_t stated(const char* flag, int64_t given, int64_t known, int64_t otherwise, const Checkpoint& from) {
+    if (given > 0 && known > 0 && given != known)
+        throw UsageError("convert: {} {}: {} says {}; leave the flag out", flag, given, from.path().string(), known);
+    return known > 0 ? known : given > 0 ? given : otherwise;
+}
+
 ConvertOptions convert_options(const Options& o, const Checkpoint& from) {
     ConvertOptions result;
     for (const auto& [name, part] : {std::pair("whisper", ConvertPart::whisper),
@@ -46,9 +53,11 @@ ConvertOptions convert_options(const Options& o, const Checkpoint& from) {
     for (const DType d :
          {DType::f64, DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_1, DType::q4_0, DType::int8})
         if (name(d) == o.dtype) result.dtype = d;
-    result.heads = o.heads;
-    if (o.heads == 0 && result.naming != LlamaNaming::as_is) result.heads = heads_of(from).first;
-    result.kv_heads = o.kv_heads > 0 ? o.kv_heads : o.heads > 0 ? o.heads : heads_of(from).second;
+    // what the file says, or else the flags; of a part no configuration says it
+    std::pair<int64_t, int64_t> known{0, 0};
+    if (result.part == ConvertPart::all && result.naming != LlamaNaming::as_is) known = heads_of(from);
+    result.heads = stated("--heads", o.heads, known.first, o.heads, from);
+    result.kv_heads = stated("--kv-heads", o.kv_heads, known.second, result.heads, from);
     return result;
 }
 
@@ -119,9 +128,27 @@ std::string types_of(const Plan& plan) {
     return text;
 }
 
+/// Throws UsageError for flags that were given and mean nothing where `why`.
+void refuse_flags(std::initializer_list<std::pair<const char*, bool>> given, const char* why) {
+    for (const auto& [flag, is_given] : given)
+        if (is_given) throw UsageError("convert: {}: {}; leave it out", flag, why);
+}
+
 int convert(const Options& o) {
-    if (o.peft) return to_peft(o);
-    if (fs::exists(fs::path(o.from) / "adapter_config.json")) return from_peft(o);
+    const bool of_peft = !o.peft && fs::exists(fs::path(o.from) / "adapter_config.json");
+    if (o.peft || of_peft) {
+        refuse_flags({{"--dtype", !o.dtype.empty()},
+                      {"--part", o.part != "all"},
+                      {"--naming", !o.naming.empty()},
+                      {"--tokenizer", !o.tokenizer.empty()},
+                      {"--shard-gb", o.shard_gb > 0},
+                      {"--heads", o.heads > 0},
+                      {"--kv-heads", o.kv_heads > 0}},
+                     "a LoRA between PEFT's folder and a file is f32 and takes its names from --base");
+        if (of_peft) refuse_flags({{"--alpha", o.alpha > 0}}, "PEFT's folder says it in adapter_config.json");
+        return of_peft ? from_peft(o) : to_peft(o);
+    }
+    refuse_flags({{"--base", !o.base.empty()}, {"--alpha", o.alpha > 0}}, "it is for a LoRA (--peft, PEFT's folder)");
     const bool gguf = is_gguf_name(o.to),
                one_file = gguf || fs::path(o.to).extension() == ".safetensors" || is_torch_name(o.to);
     if (one_file && o.shard_gb > 0) throw UsageError("convert: --shard-gb is for a folder, and {} is a file", o.to);

@@ -28,6 +28,11 @@ struct Options {
 Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
     if (o.head != "llm" && (o.decode.temperature || !o.decode.compat.empty()))
         throw UsageError("--temperature and --compat are for --head llm");
+    const auto& stored = system.preset.decode;
+    if (o.head == "joint" && (stored.temperature > 0 || stored.begin_with_bos || stored.count_prompt))
+        throw UsageError(
+            "--head joint finds the likeliest text, but the adapter's preset (--compat released) draws it: say --head "
+            "llm");
     if (o.head == "ctc" && o.decode.lora_scale)
         throw UsageError("--lora-scale: LoRA is in the LLM, which --head ctc does not use");
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
@@ -43,6 +48,14 @@ Evaluation ask(const System& system, const std::vector<SpeechExample>& examples,
     return e;
 }
 
+/// The LLM's answers that the limit of new tokens ended, not EOS.
+int64_t cut(const Evaluation& e, const System& system, const Options& o) {
+    if (o.head != "llm") return 0;
+    return std::count_if(e.answers.begin(), e.answers.end(), [&](const Answer& a) {
+        return a.tokens.empty() || a.tokens.back() != system.tokenizer->eos();
+    });
+}
+
 int eval(const Options& o) {
     if (o.run.empty() == o.adapter.empty()) throw UsageError("eval: give either --run FOLDER or --adapter FILE");
     const std::filesystem::path home = home_folder();
@@ -56,6 +69,7 @@ int eval(const Options& o) {
     const auto cache = feature_cache(system, o.no_cache);
     const auto examples = load_with_progress(system, cache.get(), manifest, "clips");
     const Evaluation e = ask(system, examples, o);
+    const int64_t cut_answers = cut(e, system, o);
     if (!o.run.empty()) {
         AnsweredSet answered{manifest.stem().string(), pointers_to(examples)};
         (o.head == "ctc" ? answered.ctc : o.head == "joint" ? answered.joint : answered.llm) = &e;
@@ -72,9 +86,13 @@ int eval(const Options& o) {
         nlohmann::ordered_json j = {{"adapter", file.string()}, {"manifest", manifest.string()},
                                     {"head", o.head},           {"clips", e.answers.size()},
                                     {"exact", e.exact},         {"accuracy", e.accuracy()}};
+        if (o.head == "llm") j["cut"] = cut_answers;
         add_rates(j, e.rates);
         write_json(j, "-");
     } else {
+        if (cut_answers > 0)
+            std::printf("%ld answers were cut at the limit of new tokens (data.max_new_tokens of the preset)\n",
+                        cut_answers);
         std::printf("%s\nraw:        %s\nnormalised: %s\n", summary(e).c_str(),
                     format_rates(e.rates.words, e.rates.characters).c_str(),
                     format_rates(e.rates.normal_words, e.rates.normal_characters).c_str());

@@ -46,7 +46,7 @@ std::string read_text(const std::filesystem::path& path) {
 /// The model's weights alone.
 Llama load(const Checkpoint& checkpoint, DType panels) {
     const Weights weights(checkpoint);
-    weights.ignore("rope_freqs.");
+    weights.ignore("rope_freqs.");  // ones: llama_config refuses other factors
     Llama llama = Llama::load(weights, llama_config(checkpoint), panels);
     weights.finish();
     return llama;

@@ -19,7 +19,7 @@ namespace {
 struct Options {
     std::string preset = "small-digits", out, compat;
     std::vector<std::string> set;
-    bool resume = false, plain = false, no_cache = false, random_weights = false;
+    bool preset_given = false, resume = false, plain = false, no_cache = false, random_weights = false;
     std::string frozen;
     int64_t steps = 0;
 };
@@ -38,8 +38,16 @@ int train(const Options& o) {
     RunFolder run = [&] {
         if (o.resume) {
             if (o.out.empty()) throw UsageError("--resume needs --out, the folder of the run");
-            if (!overrides(o).empty())
-                throw UsageError("--set cannot change a run that is resumed; its preset stands in config.json");
+            for (const auto& [flag, given] : {std::pair("--set", !o.set.empty()),
+                                              {"--steps", o.steps > 0},
+                                              {"--frozen", !o.frozen.empty()},
+                                              {"--random-weights", o.random_weights},
+                                              {"--compat", !o.compat.empty()},
+                                              {"--plain", o.plain},
+                                              {"--preset", o.preset_given}})
+                if (given)
+                    throw UsageError("{} cannot change a run that is resumed; its preset stands in {}", flag,
+                                     (std::filesystem::path(o.out) / "config.json").string());
             return RunFolder::open(o.out);
         }
         std::vector<std::string> values;
@@ -88,25 +96,29 @@ int train(const Options& o) {
 
 }  // namespace
 
-WAVLLM_COMMAND(train,
-               {"train", "train a WavLLM adapter and LoRA on a manifest of recordings",
-                "wavllm train --preset small-digits --out runs/digits --set train.steps=100", [](CLI::App& app) {
-                    auto o = std::make_shared<Options>();
+WAVLLM_COMMAND(
+    train, {"train", "train a WavLLM adapter and LoRA on a manifest of recordings",
+            "wavllm train --preset small-digits --out runs/digits --set train.steps=100", [](CLI::App& app) {
+                auto o = std::make_shared<Options>();
+                const CLI::Option* preset =
                     app.add_option("--preset", o->preset, "name in presets/, or a JSON file")->capture_default_str();
-                    app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
-                    app.add_option("--compat", o->compat,
-                                   "released: the values in which the released code differs from the paper (inspect "
-                                   "RUN/config.json); --set goes over them");
-                    app.add_option("--steps", o->steps, "short for --set train.steps=N")->check(CLI::PositiveNumber);
-                    add_frozen(app, o->frozen);
-                    app.add_flag("--random-weights", o->random_weights,
-                                 "models of the preset's sizes, drawn at random: what full size costs (--preset 7b)");
-                    app.add_option("--out", o->out, "folder of the run (default: runs/NAME-OF-PRESET)");
-                    app.add_flag("--plain", o->plain,
-                                 "the paper's recipe alone: one stage of cross-entropy, no CTC, masks or output norm");
-                    app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
-                    add_no_cache(app, o->no_cache);
-                    return [o] { return train(*o); };
-                }});
+                app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
+                app.add_option("--compat", o->compat,
+                               "released: the values in which the released code differs from the paper (inspect "
+                               "RUN/config.json); --set goes over them");
+                app.add_option("--steps", o->steps, "short for --set train.steps=N")->check(CLI::PositiveNumber);
+                add_frozen(app, o->frozen);
+                app.add_flag("--random-weights", o->random_weights,
+                             "models of the preset's sizes, drawn at random: what full size costs (--preset 7b)");
+                app.add_option("--out", o->out, "folder of the run (default: runs/NAME-OF-PRESET)");
+                app.add_flag("--plain", o->plain,
+                             "the paper's recipe alone: one stage of cross-entropy, no CTC, masks or output norm");
+                app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
+                add_no_cache(app, o->no_cache);
+                return [o, preset] {
+                    o->preset_given = preset->count() > 0;
+                    return train(*o);
+                };
+            }});
 
 }  // namespace wavllm

@@ -153,7 +153,8 @@ PackedWeight PackedWeight::quantized(int64_t out, int64_t in, DType dtype, Devic
     const DType held = held_in(dtype);
     if (in % info(held).block_elements != 0)
         throw ShapeError(
-            "pack: weight {}[{}, {}] in {} needs rows of whole blocks of {}; keep it in bf16 (model.frozen_dtype)",
+            "pack: weight {}[{}, {}] in {} needs rows of whole blocks of {}; keep it in bf16 (--frozen bf16, "
+            "model.frozen_dtype)",
             label.empty() ? "" : fmt::format("\"{}\" ", label), out, in, name(dtype), info(held).block_elements);
     PackedWeight p;
     p.out_ = out;

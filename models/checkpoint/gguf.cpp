@@ -15,9 +15,9 @@ using nlohmann::json;
 namespace {
 
 constexpr int kMaxArrayDepth = 4;
-// A JSON value takes many times the bytes of a stored u8: without a limit a large file of small values fills the
-// memory.
-constexpr uint64_t kMaxValues = uint64_t{1} << 24;
+// A JSON value takes 16 bytes or more, a stored u8 one: without a limit a large file of small values fills the memory.
+// The largest vocabularies have three lists of 300,000 (tokens, scores or merges, types); this is 64 MB.
+constexpr uint64_t kMaxValues = uint64_t{1} << 22;
 
 /// Names of other types, so that the error can say what the file holds.
 std::string_view other_type_name(uint32_t number) {

@@ -42,7 +42,8 @@ LlamaConfig released_llama(const ReleasedSizes& s, const ConvertOptions& o) {
     LlamaConfig k{.dim = s.dim, .layers = s.layers, .ffn = s.ffn, .vocab = s.vocab};
     k.heads = heads(o, s.dim, "LLaMA");
     k.kv_heads = k.heads;  // wk is square in this layout
-    k.norm_eps = 1e-6;     // what the released code computes with
+    k.max_positions = 4096;
+    k.norm_eps = 1e-6;  // what the released code computes with
     return k;
 }
 
@@ -111,9 +112,14 @@ ordered_json llama_config_json(const LlamaConfig& k, bool tied) {
 }
 
 std::pair<int64_t, int64_t> heads_of(const Checkpoint& c) {
-    if (c.format() != "gguf" && (!c.metadata().contains("config") || !c.metadata()["config"].is_object() ||
-                                 !c.metadata()["config"].contains("num_key_value_heads")))
-        return {0, 0};
+    if (c.format() != "gguf") {
+        const auto config = c.metadata().find("config");
+        if (config == c.metadata().end() || !config->is_object()) return {0, 0};
+        // LLaMA-1 has a key-value head for each head and does not say so; WavLM's config has num_attention_heads, too
+        const auto type = config->find("model_type");
+        const bool llama = type != config->end() && *type == "llama" && config->contains("num_attention_heads");
+        if (!llama && !config->contains("num_key_value_heads")) return {0, 0};
+    }
     const LlamaConfig k = llama_config(c);
     return {k.heads, k.kv_heads};
 }

@@ -79,8 +79,15 @@ void rename_llama(PlannedTensor& planned, const ConvertOptions& o) {
     planned.name = o.naming == LlamaNaming::meta ? known->meta : to_meta ? known->gguf : known->hugging_face;
     planned.to_meta = to_meta;
     if (!reorder || known->rows == LlamaName::Rows::plain) return;
-    planned.head_dim = known->rows == LlamaName::Rows::of_q ? head_dim(*planned.source, "heads", o.heads)
-                                                            : head_dim(*planned.source, "key-value heads", o.kv_heads);
+    const StoredTensor& t = *planned.source;
+    const bool of_q = known->rows == LlamaName::Rows::of_q;
+    planned.head_dim = of_q ? head_dim(t, "heads", o.heads) : head_dim(t, "key-value heads", o.kv_heads);
+    if (!of_q && planned.head_dim * o.heads != t.shape[1])  // they are as wide as those of q
+        throw UsageError(
+            "convert: tensor \"{}\" of [{}] has {} rows for each of {} key-value heads, which does not go with {} "
+            "heads; "
+            "say --heads and --kv-heads as they are",
+            printable(t.name), fmt::join(t.shape, ", "), planned.head_dim, o.kv_heads, o.heads);
 }
 
 /// Converts elements to a dtype and hands them on, piece by piece.

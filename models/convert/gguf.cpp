@@ -1,6 +1,7 @@
 #include "models/convert/gguf.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 
 #include "data/json.h"
@@ -89,9 +90,14 @@ void check_whole(const Checkpoint& c, const Plan& plan, const LlamaConfig& k) {
         expect(layer + "ffn_up.weight", {k.ffn, k.dim});
         expect(layer + "ffn_down.weight", {k.dim, k.ffn});
     }
-    const std::string beyond = fmt::format("blk.{}.", k.layers);
+    const auto layer_of = [](const std::string& name) {  // another GGUF's tensors may be called anything
+        int64_t layer = -1;
+        if (!name.starts_with("blk.")) return layer;
+        const auto read = std::from_chars(name.data() + 4, name.data() + name.size(), layer);
+        return read.ec == std::errc::result_out_of_range ? INT64_MAX : layer;
+    };
     for (const PlannedTensor& t : plan.tensors)
-        if (t.name.starts_with(beyond))
+        if (layer_of(t.name) >= k.layers)
             throw FileError("{}: tensor \"{}\" is of a layer that a LLaMA of {} layers does not have",
                             c.path().string(), printable(t.source->name), k.layers);
 }

@@ -127,6 +127,26 @@ ValueTable table_of(T& t, const std::string& prefix = "") {
     return table;
 }
 
+/// Throws UsageError for an override of a value that every stage of the preset says itself: it would change nothing.
+void check_reaches_stages(const std::string& text, const nlohmann::ordered_json& stages) {
+    Stage s;
+    const ValueTable of_stage = table_of(s);
+    const std::string name = text.substr(0, text.find('='));
+    const size_t dot = name.find('.');
+    const std::string group = name.substr(0, dot), key = dot == std::string::npos ? "" : name.substr(dot + 1);
+    if ((group != "train" && group != "data") || !of_stage.contains(key) || !stages.is_array() || stages.empty())
+        return;
+    std::vector<std::string> ways;
+    for (const auto& stage : stages) {
+        if (!stage.is_object() || !stage.contains(key)) return;
+        const auto own = stage.find("name");
+        const bool named = own != stage.end() && own->is_string();
+        ways.push_back(fmt::format("--set stages.{}.{}", named ? printable(own->get<std::string>()) : "NAME", key));
+    }
+    throw UsageError("--set {}: every stage of this preset says its own {}; say {}{}", printable(text), key,
+                     fmt::join(ways, " or "), key == "steps" ? " (and not --steps)" : "");
+}
+
 /// What a stage is where the preset does not say.
 Stage default_stage(const Preset& p) {
     Stage s;
@@ -337,6 +357,7 @@ Preset parse_preset(const nlohmann::ordered_json& json, const std::string& sourc
     for (const std::string& text : overrides) {
         if (text.find('=') == std::string::npos) throw UsageError("--set {}: expected NAME=VALUE", text);
         text.starts_with("stages.") ? for_stages.push_back(text) : override_value(table, text);
+        check_reaches_stages(text, stages);
         if (text.starts_with("data.train=") && stages.is_array())
             for (auto& stage : stages)
                 if (stage.is_object()) stage.erase("shares");

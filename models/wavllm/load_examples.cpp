@@ -169,6 +169,10 @@ private:
 
 }  // namespace
 
+/// To be raised with every change of the code that turns samples into features (resampling, cutting into chunks, log-mel,
+/// both encoders): the probe is one short clip, rounded to bf16, and does not tell every such change.
+constexpr int kFeatureCode = 2;
+
 std::string feature_fingerprint(const System& system) {
     constexpr size_t kProbe = 20011;  // samples: no round number of frames
     std::vector<float> samples(kProbe);
@@ -179,8 +183,9 @@ std::string feature_fingerprint(const System& system) {
     const auto digest = [](const Tensor& t) {
         return sha256_bytes({static_cast<const std::byte*>(t.raw()), t.bytes()});
     };
-    std::string facts = fmt::format("encoder {}\npadding {}\nprobe {}\n", system.encoder->fingerprint(),
-                                    system.preset.model.encoder_padding, digest(clip.features));
+    std::string facts =
+        fmt::format("code {}\nencoder {}\npadding {}\nprobe {}\n", kFeatureCode, system.encoder->fingerprint(),
+                    system.preset.model.encoder_padding, digest(clip.features));
     if (system.wavlm) facts += fmt::format("wavlm {}\nprobe {}\n", system.wavlm->fingerprint(), digest(clip.acoustic));
     return sha256_bytes(std::as_bytes(std::span(facts)));
 }

@@ -55,6 +55,7 @@ Preset released_preset(const ReleasedSizes& k) {
     p.lora.rank = k.lora_rank;
     p.lora.alpha = static_cast<double>(k.lora_rank);
     p.prompt_adapter = {.hidden = k.prompt_bottleneck, .clamp = 3};
+    p.data.max_new_tokens = 512;  // the released code's limit
     return p;
 }
 

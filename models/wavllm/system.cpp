@@ -7,6 +7,7 @@
 #include "kernels/log_mel/log_mel.h"
 #include "models/wavlm/waveform.h"
 #include "tensor/model_dtype.h"
+#include "tensor/text.h"
 
 namespace wavllm {
 
@@ -168,7 +169,13 @@ SpeechExample make_example(const System& system, const std::string& id, std::spa
     SpeechExample e = text_example(system, id, !samples.empty(), prompt, target);
     e.seconds = static_cast<double>(samples.size()) / kSampleRate;
     if (samples.empty()) return e;
-    EncodedClip clip = std::move(encode_clips(system, std::span(&samples, 1)).front());
+    EncodedClip clip;
+    try {
+        clip = std::move(encode_clips(system, std::span(&samples, 1)).front());
+    } catch (const UsageError& problem) {  // too short for WavLM
+        if (id.empty()) throw;
+        throw UsageError("{}: {}", printable(id), problem.what());
+    }
     e.features = std::move(clip.features);
     e.acoustic = std::move(clip.acoustic);
     e.chunk_rows = std::move(clip.chunk_rows);

@@ -2,7 +2,6 @@
 // package gguf 0.19 (of llama.cpp's authors) reads out of the same files, and what llama.cpp computes with them.
 
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 
 #include <cstring>
 
@@ -12,6 +11,7 @@
 #include "data/tokenizer/sentencepiece_model.h"
 #include "kernels/common/check.h"
 #include "models/checkpoint/gguf_tokenizer.h"
+#include "models/checkpoint/readers.h"
 #include "models/convert/config_json.h"
 #include "models/convert/gguf.h"
 #include "models/llama/llama.h"
@@ -252,6 +252,7 @@ TEST_CASE("gguf: LLaMA-2's SentencePiece vocabulary, out of a released checkpoin
     const auto gguf = open_checkpoint(to);
     CHECK(llama_config(*gguf).norm_eps == 1e-6f);
     CHECK(llama_config(*gguf).heads == 3);
+    CHECK(llama_config(*gguf).max_positions == 4096);
     const auto& m = gguf->metadata();
     CHECK(m["tokenizer.ggml.model"] == "llama");
     CHECK(m["tokenizer.ggml.bos_token_id"] == 1);
@@ -332,6 +333,19 @@ TEST_CASE("gguf: what cannot become one says what can be done instead") {
         folder.write("hf/config.json", config.dump());
         CHECK(error().find(part) != std::string::npos);
     }
+    // layers 0, 1 and 3 of a LLaMA of two
+    LlamaConfig four = block_llama_config();
+    four.layers = 4;
+    write_llama_folder(hf, four, true);
+    nlohmann::json two = read_json_file(hf / "config.json");
+    two["num_hidden_layers"] = 2;
+    folder.write("hf/config.json", two.dump());
+    const auto source = open_with_config(hf);
+    const ConvertOptions options{.naming = LlamaNaming::gguf, .heads = 4, .kv_heads = 2};
+    Plan plan = plan_conversion(*source, options);
+    std::erase_if(plan.tensors, [](const PlannedTensor& t) { return t.name.starts_with("blk.2."); });
+    CHECK(message_of<FileError>([&] { gguf_metadata(*source, options, plan); }).find("of a layer that") !=
+          std::string::npos);
     // a value that no block can hold
     write_llama_folder(hf, block_llama_config(), true);
     std::string weights = read_all(hf / "model.safetensors");
@@ -344,6 +358,106 @@ TEST_CASE("gguf: what cannot become one says what can be done instead") {
     const StreamedTensor long_name{std::string(64, 'n'), DType::f32, {0}, [](const auto&) {}};
     CHECK(message_of<FileError>([&] { write_gguf_streamed(out, {}, std::span(&long_name, 1)); }).find("63") !=
           std::string::npos);
+}
+
+TEST_CASE("gguf: heads are the file's own; flags that say others are refused, and a pair that does not go together") {
+    TempFolder folder;
+    const std::string hf = folder / "hf", meta = folder / "meta.safetensors";
+    write_llama_folder(hf, block_llama_config(), true);
+    const auto convert = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), {"convert", hf, folder / "x.gguf"});
+        return run_program(more);
+    };
+    ProgramResult r = convert({"--heads", "4"});
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    to_gguf(hf, folder / "right.gguf");
+    CHECK(read_all(folder / "x.gguf") == read_all(folder / "right.gguf"));
+    r = convert({"--heads", "8"});
+    CHECK(r.code != 0);
+    CHECK_MESSAGE(r.err.find("says 4") != std::string::npos, r.err);
+    CHECK(convert({"--kv-heads", "4"}).err.find("says 2") != std::string::npos);
+    // no config.json: all four heads cannot be those of k
+    const std::string weights = hf + "/model.safetensors";
+    r = run_program({"convert", weights, meta, "--naming", "meta", "--heads", "4"});
+    CHECK(r.code != 0);
+    CHECK_MESSAGE(r.err.find("--kv-heads") != std::string::npos, r.err);
+    CHECK(run_program({"convert", weights, meta, "--naming", "meta", "--heads", "4", "--kv-heads", "2"}).code == 0);
+    // flags without a meaning
+    CHECK(convert({"--base", hf}).err.find("--base") != std::string::npos);
+    CHECK(run_program({"convert", hf, folder / "y", "--peft", "--dtype", "f16"}).err.find("--dtype") !=
+          std::string::npos);
+    // as many key-value heads as heads, where config.json does not say (LLaMA-1)
+    nlohmann::json config = read_json_file(hf + "/config.json");
+    config.erase("num_key_value_heads");
+    folder.write("hf/config.json", config.dump());
+    CHECK(heads_of(*open_checkpoint(hf)) == std::pair<int64_t, int64_t>(4, 4));
+    config["model_type"] = "wavlm";
+    folder.write("hf/config.json", config.dump());
+    CHECK(heads_of(*open_checkpoint(hf)) == std::pair<int64_t, int64_t>(0, 0));
+}
+
+TEST_CASE("llama: sizes and rotations that are not Llama's are refused, with the file's name") {
+    TempFolder folder;
+    write_llama_folder(folder / "hf", block_llama_config(), true);
+    const nlohmann::json good = read_json_file(folder / "hf/config.json");
+    for (const auto& [key, value] : std::vector<std::pair<const char*, nlohmann::json>>{{"num_attention_heads", 0.5},
+                                                                                        {"num_attention_heads", 0},
+                                                                                        {"hidden_size", 1e300},
+                                                                                        {"rms_norm_eps", -1},
+                                                                                        {"vocab_size", UINT64_MAX},
+                                                                                        {"num_hidden_layers", -3}}) {
+        CAPTURE(key);
+        nlohmann::json bad = good;
+        bad["head_dim"] = 16;
+        bad[key] = value;
+        folder.write("hf/config.json", bad.dump());
+        const std::string says = message_of<FileError>([&] { llama_config(*open_checkpoint(folder / "hf")); });
+        CHECK(says.find(key) != std::string::npos);
+        CHECK(says.find("should be a") != std::string::npos);
+    }
+    folder.write("hf/config.json", good.dump());
+    const auto a = to_gguf(folder / "hf", folder / "a.gguf");
+    const Plan plan = plan_conversion(*a, {.naming = LlamaNaming::gguf});
+    const auto with = [&](const char* key, const Bytes& value, std::optional<float> factor = {},
+                          const char* left_out = "") {
+        GgufMetadata m;
+        for (const auto& [name, stored] : dynamic_cast<const LoadedCheckpoint&>(*a).key_values)
+            if (name != key && name != left_out) m.put_stored(name, stored);
+        if (*key != '\0') m.put_stored(key, std::as_bytes(std::span(value.text)));
+        auto tensors = streamed(*a, plan);
+        if (left_out == std::string_view("embedding")) {
+            std::erase_if(tensors, [](const auto& t) { return t.name == "token_embd.weight"; });
+            tensors.push_back(
+                {"token_embd.weight", DType::f32, {}, [](const auto& write) { write(std::vector<std::byte>(4)); }});
+        }
+        if (factor)
+            tensors.push_back({"rope_freqs.weight", DType::f32, {8}, [&](const auto& write) {
+                                   const std::vector<float> factors{1, 1, 1, 1, 1, 1, 1, *factor};
+                                   write(std::as_bytes(std::span(factors)));
+                               }});
+        write_gguf_file(folder / "b.gguf", m, tensors, {});
+        const auto b = open_checkpoint(folder / "b.gguf");
+        try {
+            llama_config(*b);
+        } catch (const FileError& e) {
+            CHECK(std::string(e.what()).find("b.gguf") != std::string::npos);
+            return std::string(e.what());
+        }
+        return std::string("accepted");
+    };
+    const auto u32 = [](uint32_t v) { return Bytes().put<uint32_t>(4).put<uint32_t>(v); };
+    const auto text = [](const char* v) { return Bytes().put<uint32_t>(8).gguf_string(v); };
+    CHECK(with("", {}) == "accepted");
+    CHECK(with("", {}, 1.0f) == "accepted");
+    CHECK(with("", {}, 8.0f).find("rope_freqs.weight") != std::string::npos);
+    CHECK(with("llama.rope.scaling.type", text("none")) == "accepted");
+    CHECK(with("llama.rope.scaling.type", text("yarn")).find("yarn") != std::string::npos);
+    CHECK(with("llama.rope.scaling.factor", u32(4)).find("scaling.factor") != std::string::npos);
+    CHECK(with("llama.rope.dimension_count", u32(8)).find("dimension_count") != std::string::npos);
+    CHECK(with("llama.attention.key_length", u32(32)).find("key_length") != std::string::npos);
+    CHECK(with("general.architecture", u32(1)).find("architecture") != std::string::npos);
+    CHECK(with("llama.block_count", Bytes().put<uint32_t>(6).put<float>(NAN)).find("block_count") != std::string::npos);
+    CHECK(with("", {}, {}, "embedding").find("should be a matrix") != std::string::npos);
 }
 
 TEST_CASE("gguf: metadata of another file are kept as they are, with their types") {
@@ -390,12 +504,22 @@ TEST_CASE("gguf: a large file is never held while it is quantised") {
                     rows, columns, bytes);
     const auto path = folder.write("sparse.safetensors", safetensors_of(header, ""));
     std::filesystem::resize_file(path, 8 + header.size() + static_cast<uint64_t>(bytes));
+    // of the process's whole life otherwise, and other tests may have held more
+    std::ofstream("/proc/self/clear_refs") << 5;
     const auto peak = [] {
-        rusage usage{};
-        getrusage(RUSAGE_SELF, &usage);
-        return int64_t{usage.ru_maxrss} << 10;
+        std::ifstream status("/proc/self/status");
+        for (std::string line; std::getline(status, line);)
+            if (line.starts_with("VmHWM:")) return int64_t{std::stoll(line.substr(6))} << 10;
+        return int64_t{-1};
     };
     const int64_t before = peak();
+    REQUIRE(before > 0);
+    {
+        const std::vector<char> held(size_t{150} << 20, 'x');  // what it measures
+        CHECK(held[held.size() / 2] == 'x');
+        CHECK(peak() - before > (int64_t{100} << 20));
+    }
+    std::ofstream("/proc/self/clear_refs") << 5;
     const auto checkpoint = open_checkpoint(path);
     for (const DType dtype : {DType::q8_0, DType::int8}) {
         const Plan plan = plan_conversion(*checkpoint, {.naming = LlamaNaming::gguf, .dtype = dtype});

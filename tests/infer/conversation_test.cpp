@@ -42,7 +42,24 @@ TEST_CASE("a conversation of three clips gives the answers of the whole conversa
             if (said.back() != 2) said.push_back(2);
             so_far.push_back(model.llama().embed(Tensor::from(said, {std::ssize(said)})));
         }
-        CHECK_THROWS_WITH_AS(conversation.say(turns[0], {.max_new_tokens = 100}), doctest::Contains("begin a new one"),
-                             Error);
+        CHECK_THROWS_WITH_AS(conversation.say(turns[0], {.max_new_tokens = 100}), doctest::Contains("--context"),
+                             UsageError);
     }
+}
+
+TEST_CASE("a conversation of one turn decodes as a single question does, as the released code too") {
+    const Wavllm model = stage2_model(0);
+    const NumberTokenizer tokenizer;
+    const auto turns = stage2_examples(1);
+    const SpeechExample* one[] = {turns.data()};
+    AnswerOptions options{.max_new_tokens = 12};
+    const auto plain = answer(model, tokenizer, one, options)[0].tokens;
+    options.decoding = {.sampling = {.temperature = 3}, .begin_with_bos = true, .count_prompt = true};
+    const auto released = answer(model, tokenizer, one, options)[0].tokens;
+    CHECK(released != plain);
+    CHECK(std::ssize(released) <= 12 - (std::ssize(turns[0].ids.right) - 1));
+    CHECK(SpeechConversation(model, tokenizer, 128).say(turns[0], options).tokens == released);
+    options.max_new_tokens = std::ssize(turns[0].ids.right) - 1;
+    SpeechConversation conversation(model, tokenizer, 128);
+    CHECK_THROWS_WITH_AS(conversation.say(turns[0], options), doctest::Contains("decode.count_prompt"), UsageError);
 }

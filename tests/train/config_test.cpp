@@ -87,6 +87,17 @@ TEST_CASE("stages: what they do not say they take from train and data; overrides
     CHECK(single.all_stages().front().lora_rate == 0.125);
 }
 
+TEST_CASE("an override that every stage of the preset covers is an error that names the way") {
+    const auto json = nlohmann::json::parse(R"({"train": {"steps": 7},
+        "stages": [{"name": "a", "trains": "adapter", "steps": 40}, {"name": "b", "steps": 5}]})");
+    const auto parse = [&](const char* set) { return parse_preset(json, "p.json", std::vector<std::string>{set}); };
+    CHECK_THROWS_WITH_AS(parse("train.steps=3"), doctest::Contains("stages.a.steps or --set stages.b.steps"),
+                         UsageError);
+    CHECK(parse("train.trains=lora").stages[1].trains == "lora");  // a says its own, b does not
+    CHECK(parse("stages.b.steps=3").total_steps() == 43);
+    CHECK(parse("train.keep=3").train.keep == 3);
+}
+
 TEST_CASE("what is wrong in a stage is named") {
     const auto parse = [](const char* text, std::vector<std::string> set = {}) {
         parse_preset(nlohmann::json::parse(text), "p.json", set);

@@ -279,6 +279,8 @@ TEST_CASE("both encoders: a row too short for WavLM is named") {
         folder.write("brief.tsv", "id\taudio\tprompt\ttgt_text\twith_speech\nbrief\tbrief.wav\tWhat?\tnothing\ttrue\n");
     CHECK_THROWS_WITH_AS(load(dual_system(dual_preset("tight")), manifest, nullptr),
                          doctest::Contains("row \"brief\": 300 samples are too few"), FileError);
+    CHECK_THROWS_WITH_AS(make_example(dual_system(dual_preset("tight")), "brief.wav", noise(300), "What?"),
+                         doctest::Contains("brief.wav: a clip of 300 samples is too short"), UsageError);
 }
 
 TEST_CASE("both encoders on devices: features within a digit of bf16, losses and gradients within 1e-5 of the CPU") {

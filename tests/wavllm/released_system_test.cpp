@@ -43,6 +43,7 @@ TEST_CASE("a released checkpoint as a system: tokens in and out are the released
         CAPTURE(file);
         const System s = golden_system(file);
         CHECK(s.preset.prompt_adapter.hidden == 16);
+        CHECK(s.preset.data.max_new_tokens == 512);
         for (const std::string name : {"a", "b", "long"}) {
             CAPTURE(name);
             const nlohmann::json &fact = facts.at("samples").at(name),

@@ -18,8 +18,8 @@ LanguageModel load_language_model(const std::string& name_or_path, DType panels,
     LanguageModel result;
     result.tokenizer = load_tokenizer(*checkpoint);
     const Weights weights(*checkpoint);
-    weights.ignore("rope_freqs.");  // some converters store the table that we compute
-    weights.ignore("rope.freqs");   // and so does Meta
+    weights.ignore("rope_freqs.");  // ones: llama_config refuses other factors
+    weights.ignore("rope.freqs");   // the table that we compute, as Meta stores it
     result.llama = Llama::load(weights, config, panels);
     weights.finish();
     return result;

@@ -55,8 +55,9 @@ System load_random_system(const Preset& preset) {
     const auto seed = static_cast<uint64_t>(preset.train.seed);
     auto encoder = std::make_shared<const WhisperEncoder>(
         random_whisper_encoder(known_whisper_encoder(preset.model.whisper), seed, panels));
-    auto llama =
-        std::make_shared<const Llama>(random_llama(known_llama(preset.model.llm), seed, /*tied=*/false, panels));
+    LlamaConfig config = known_llama(preset.model.llm);
+    if (preset.model.norm_eps > 0) config.norm_eps = preset.model.norm_eps;
+    auto llama = std::make_shared<const Llama>(random_llama(config, seed, /*tied=*/false, panels));
     std::shared_ptr<const Tokenizer> tokenizer;
     if (preset.model.tokenizer.empty())
         tokenizer = std::make_shared<const ByteTokenizer>(static_cast<int32_t>(llama->config().vocab));

@@ -162,9 +162,12 @@ ReleasedHeads heads_beside(const std::filesystem::path& file) {
 }  // namespace
 
 System load_adapter_system(const std::filesystem::path& adapter, const std::string& frozen) {
-    if (const auto checkpoint = open_checkpoint(adapter); is_released(*checkpoint))
-        return load_released_system(*checkpoint, open_tokenizer_beside(adapter), heads_beside(adapter),
-                                    frozen_dtype(frozen));
+    if (const auto checkpoint = open_checkpoint(adapter); is_released(*checkpoint)) {
+        System system = load_released_system(*checkpoint, open_tokenizer_beside(adapter), heads_beside(adapter),
+                                             frozen_dtype(frozen));
+        system.preset.model.frozen_dtype = frozen;
+        return system;
+    }
     Preset preset = adapter_preset(adapter);
     if (frozen != "auto") preset.model.frozen_dtype = frozen;
     check_adapter_base(adapter, base_models(preset));

@@ -53,16 +53,22 @@ public:
           file_(file.string()),
           prompt_(o.prompt.empty() ? system_.preset.data.prompt : o.prompt),
           head_(o.head) {
-        const bool has_ctc = system_.model->ctc().defined(), draws = o.decode.temperature || !o.decode.compat.empty();
+        const Preset preset = with_overrides(system_.preset, o.decode.overrides());
+        const bool has_ctc = system_.model->ctc().defined(),
+                   draws = o.decode.temperature || !o.decode.compat.empty() || preset.decode.temperature > 0 ||
+                           preset.decode.begin_with_bos || preset.decode.count_prompt;
         if (head_.empty()) head_ = has_ctc && o.prompt.empty() && !draws ? "joint" : "llm";
         if (head_ != "llm" && draws)
             throw UsageError(
-                "transcribe: --head {} finds the likeliest text; --temperature and --compat need --head llm", head_);
+                "transcribe: --head {} finds the likeliest text; --temperature and --compat, by flag or by the "
+                "adapter's "
+                "preset, need --head llm",
+                head_);
         if (head_ == "ctc" && o.decode.lora_scale)
             throw UsageError("transcribe: --lora-scale: LoRA is in the LLM, which --head ctc does not use");
         if (!o.prompt.empty() && head_ != "llm")
             throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
-        options_ = answer_options(with_overrides(system_.preset, o.decode.overrides()));
+        options_ = answer_options(preset);
         options_.beams = o.decode.beams.value_or(AnswerOptions().beams);
         if (o.decode.compat.empty()) options_.max_new_tokens = o.max_tokens;
     }
@@ -76,8 +82,8 @@ public:
             for (const std::span<const float> part : cut_at_pauses(clip, kLongestPart)) {
                 const Answer a = answer_to(part, number++);
                 const std::string text = trimmed(a.text);
+                all.complete = all.complete && complete(a);
                 if (text.empty()) continue;
-                all.complete = all.complete && static_cast<int64_t>(a.tokens.size()) < options_.max_new_tokens;
                 if (stream) stream((all.text.empty() ? "" : " ") + text);
                 all.text += (all.text.empty() ? "" : " ") + text;
             }
@@ -93,6 +99,14 @@ public:
 private:
     /// Seconds: what is longer than what it was trained on is heard in parts.
     static constexpr double kLongestPart = 20;
+
+    /// Whether it ended by itself. The LLM alone ends with EOS; the CTC head has an end, and the joint search returns
+    /// texts that ended, without their EOS, or one of all tokens.
+    bool complete(const Answer& a) const {
+        if (head_ == "ctc") return true;
+        if (head_ == "joint") return static_cast<int64_t>(a.tokens.size()) < options_.max_new_tokens;
+        return !a.tokens.empty() && a.tokens.back() == system_.tokenizer->eos();
+    }
 
     /// part: its number in the clip, which draws belong to.
     Answer answer_to(std::span<const float> samples, int64_t part) const {
