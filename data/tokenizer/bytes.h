@@ -3,6 +3,9 @@
 
 namespace wavllm {
 
+/// Of models that are trained on bytes: 256 of them, BOS, EOS, two that mean nothing.
+inline constexpr int32_t kByteVocab = 260;
+
 /// One token a byte, for models with random weights, which come without a vocabulary: the byte tokens that LLaMA's own
 /// vocabulary has (byte + 3), BOS 1, EOS 2 and nothing else that means something.
 class ByteTokenizer final : public Tokenizer {

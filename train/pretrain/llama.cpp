@@ -13,8 +13,6 @@ namespace wavllm {
 
 namespace {
 
-constexpr int32_t kVocab = 260;  // 256 bytes, BOS, EOS, two that mean nothing
-
 template <class Options, class F>
 void each_option(Options& o, F&& f) {
     f("size", o.size);
@@ -23,35 +21,18 @@ void each_option(Options& o, F&& f) {
     f("longest", o.longest);
     f("hold_out", o.hold_out);
     f("validated", o.validated);
-    f("steps", o.run.steps);
-    f("warmup_steps", o.run.warmup_steps);
-    f("rate", o.run.rate);
-    f("weight_decay", o.run.weight_decay);
-    f("clip_norm", o.run.clip_norm);
-    f("save_every", o.run.save_every);
-    f("keep", o.run.keep);
-    f("validate_every", o.run.validate_every);
-    f("seed", o.run.seed);
+    each_loop_option(o.run, f);
 }
 
 }  // namespace
 
 nlohmann::ordered_json LlamaPretrainOptions::to_json() const {
-    nlohmann::ordered_json json = {{"model", "llama"}};
-    each_option(*this, [&](const char* name, const auto& value) { json[name] = value; });
-    return json;
+    return options_json("llama", [&](auto&& f) { each_option(*this, f); });
 }
 
 LlamaPretrainOptions LlamaPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
-    expect_pretrained(values, "llama", file);
     LlamaPretrainOptions o;
-    each_option(o, [&](const char* name, auto& value) {
-        try {
-            values.at(name).get_to(value);
-        } catch (const nlohmann::json::exception&) {
-            throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain llama`?", file, name);
-        }
-    });
+    read_options(values, "llama", file, [&](auto&& f) { each_option(o, f); });
     o.check(file);
     return o;
 }
@@ -69,7 +50,7 @@ void LlamaPretrainOptions::check(const std::string& where) const {
 }
 
 LlamaConfig llama_size(const std::string& size) {
-    LlamaConfig c{.dim = 192, .layers = 4, .heads = 6, .kv_heads = 3, .ffn = 512, .vocab = kVocab};
+    LlamaConfig c{.dim = 192, .layers = 4, .heads = 6, .kv_heads = 3, .ffn = 512, .vocab = kByteVocab};
     if (size == "micro") return c;
     if (size != "small") throw UsageError("pretrain llama: the sizes are micro and small, not \"{}\"", size);
     c.dim = 320;
@@ -83,7 +64,7 @@ LlamaConfig llama_size(const std::string& size) {
 LlamaPretraining::LlamaPretraining(const PretrainFolder& folder, LlamaPretrainOptions options,
                                    const std::vector<std::string>& sentences)
     : folder_(folder), options_(std::move(options)), model_(llama_size(options_.size), options_.run.seed) {
-    const ByteTokenizer tokenizer(kVocab);
+    const ByteTokenizer tokenizer(kByteVocab);
     std::vector<double> lengths;
     for (size_t i = 0; i < sentences.size(); ++i) {
         if (static_cast<int64_t>(sentences[i].size()) > options_.longest) continue;

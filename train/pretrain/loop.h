@@ -7,6 +7,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "tensor/error.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -25,11 +26,47 @@ struct PretrainOptions {
     void check(const std::string& where) const;
 };
 
+/// Calls f(name, value) for each, in the order of pretrain.json.
+template <class Options, class F>
+void each_loop_option(Options& o, F&& f) {
+    f("steps", o.steps);
+    f("warmup_steps", o.warmup_steps);
+    f("rate", o.rate);
+    f("weight_decay", o.weight_decay);
+    f("clip_norm", o.clip_norm);
+    f("save_every", o.save_every);
+    f("keep", o.keep);
+    f("validate_every", o.validate_every);
+    f("seed", o.seed);
+}
+
 /// Throws UsageError, naming `where` and the option, unless its value is in [least, most]. NaN is in no range.
 void check_option(const std::string& where, const char* name, double value, double least, double most);
 
 /// Throws FileError unless these options, those of `file`, are of this model: "wavlm", "llama" or "whisper".
 void expect_pretrained(const nlohmann::json& options, const std::string& model, const std::string& file);
+
+/// pretrain.json of a model: each(f) calls f(name, value) for every option.
+template <class Each>
+nlohmann::ordered_json options_json(const std::string& model, Each each) {
+    nlohmann::ordered_json json = {{"model", model}};
+    each([&](const char* name, const auto& value) { json[name] = value; });
+    return json;
+}
+
+/// The same read back. Throws FileError as expect_pretrained does, and for an option that is missing or of another type.
+template <class Each>
+void read_options(const nlohmann::json& values, const std::string& model, const std::string& file, Each each) {
+    expect_pretrained(values, model, file);
+    each([&](const char* name, auto& value) {
+        try {
+            values.at(name).get_to(value);
+        } catch (const nlohmann::json::exception&) {
+            throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain {}`?", file, name,
+                            model);
+        }
+    });
+}
 
 class PretrainFolder {
 public:

@@ -43,15 +43,7 @@ void each_option(Options& o, F&& f) {
     f("mask_length", o.spans.length);
     f("mix_share", o.mix.share);
     f("mix_noise_share", o.mix.noise_share);
-    f("steps", o.run.steps);
-    f("warmup_steps", o.run.warmup_steps);
-    f("rate", o.run.rate);
-    f("weight_decay", o.run.weight_decay);
-    f("clip_norm", o.run.clip_norm);
-    f("save_every", o.run.save_every);
-    f("keep", o.run.keep);
-    f("validate_every", o.run.validate_every);
-    f("seed", o.run.seed);
+    each_loop_option(o.run, f);
 }
 
 int64_t samples_of(int64_t frames, const WavlmConfig& config) {
@@ -86,21 +78,12 @@ std::vector<std::pair<std::string, Tensor>> hugging_face_tensors(const WavlmEnco
 }  // namespace
 
 ordered_json WavlmPretrainOptions::to_json() const {
-    ordered_json json = {{"model", "wavlm"}};
-    each_option(*this, [&](const char* name, const auto& value) { json[name] = value; });
-    return json;
+    return options_json("wavlm", [&](auto&& f) { each_option(*this, f); });
 }
 
 WavlmPretrainOptions WavlmPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
-    expect_pretrained(values, "wavlm", file);
     WavlmPretrainOptions o;
-    each_option(o, [&](const char* name, auto& value) {
-        try {
-            values.at(name).get_to(value);
-        } catch (const nlohmann::json::exception&) {
-            throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain wavlm`?", file, name);
-        }
-    });
+    read_options(values, "wavlm", file, [&](auto&& f) { each_option(o, f); });
     o.check(file);
     return o;
 }

@@ -17,7 +17,6 @@ namespace wavllm {
 
 namespace {
 
-constexpr int32_t kVocab = 260;  // 256 bytes, BOS, EOS, two that mean nothing
 constexpr double kLongestSeconds = 30;
 
 template <class Options, class F>
@@ -26,15 +25,7 @@ void each_option(Options& o, F&& f) {
     f("train", o.train);
     f("valid", o.valid);
     f("batch_seconds", o.batch_seconds);
-    f("steps", o.run.steps);
-    f("warmup_steps", o.run.warmup_steps);
-    f("rate", o.run.rate);
-    f("weight_decay", o.run.weight_decay);
-    f("clip_norm", o.run.clip_norm);
-    f("save_every", o.run.save_every);
-    f("keep", o.run.keep);
-    f("validate_every", o.run.validate_every);
-    f("seed", o.run.seed);
+    each_loop_option(o.run, f);
 }
 
 int32_t likeliest(const Tensor& logits, int64_t row) {
@@ -45,21 +36,12 @@ int32_t likeliest(const Tensor& logits, int64_t row) {
 }  // namespace
 
 nlohmann::ordered_json WhisperPretrainOptions::to_json() const {
-    nlohmann::ordered_json json = {{"model", "whisper"}};
-    each_option(*this, [&](const char* name, const auto& value) { json[name] = value; });
-    return json;
+    return options_json("whisper", [&](auto&& f) { each_option(*this, f); });
 }
 
 WhisperPretrainOptions WhisperPretrainOptions::from_json(const nlohmann::json& values, const std::string& file) {
-    expect_pretrained(values, "whisper", file);
     WhisperPretrainOptions o;
-    each_option(o, [&](const char* name, auto& value) {
-        try {
-            values.at(name).get_to(value);
-        } catch (const nlohmann::json::exception&) {
-            throw FileError("{}: no \"{}\", or none that fits; was this run of `wavllm pretrain whisper`?", file, name);
-        }
-    });
+    read_options(values, "whisper", file, [&](auto&& f) { each_option(o, f); });
     o.check(file);
     return o;
 }
@@ -75,7 +57,7 @@ WhisperConfig whisper_size(const std::string& size) {
     WhisperConfig c = known_whisper_encoder("whisper-micro");
     c.decoder_layers = 2;
     c.decoder_ffn = c.encoder_ffn;
-    c.vocab = kVocab;
+    c.vocab = kByteVocab;
     return c;
 }
 
@@ -137,7 +119,7 @@ WhisperPretraining::WhisperPretraining(const PretrainFolder& folder, WhisperPret
 
 WhisperPretraining::Batch WhisperPretraining::make_batch(std::span<const TranscribedClip* const> clips) {
     PurposeScope scope(Purpose::data);
-    const ByteTokenizer tokenizer(kVocab);
+    const ByteTokenizer tokenizer(kByteVocab);
     std::vector<int32_t> ids, targets;
     std::vector<int64_t> texts, frames;
     int64_t total = 0;

@@ -8,10 +8,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "data/progress.h"
 #include "data/synth/text.h"
-#include "wavllm/command.h"
-#include "wavllm/pretrain/resume.h"
+#include "wavllm/pretrain/run.h"
 
 namespace wavllm {
 
@@ -28,16 +26,8 @@ std::string bits(const nlohmann::ordered_json& line) {
 }
 
 int run(const Options& o, const CLI::App& app) {
-    if (o.resume) {
-        refuse_beside_resume(app);
-    } else {
-        if (o.run.text.empty()) throw UsageError("pretrain llama: name what to train on: --text FILE");
-        o.run.check("pretrain llama");  // before anything is written
-    }
-    const PretrainFolder folder =
-        o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
-    const LlamaPretrainOptions options =
-        LlamaPretrainOptions::from_json(folder.options(), (folder.path() / "pretrain.json").string());
+    if (!o.resume && o.run.text.empty()) throw UsageError("pretrain llama: name what to train on: --text FILE");
+    const auto [folder, options] = open_run(app, o.out, o.resume, o.run);
     const Sentences text = read_sentences(options.text, {});
     const auto too_long = std::count_if(text.sentences.begin(), text.sentences.end(), [&](const std::string& s) {
         return static_cast<int64_t>(s.size()) > options.longest;
@@ -48,19 +38,7 @@ int run(const Options& o, const CLI::App& app) {
         "bytes\n{} sentences, {} kept back; {} parameters\n",
         text.read, text.unreadable, text.repeated, too_long, options.longest, training.sentences(), training.held_out(),
         count(training.model().parameters()));
-    Progress bar("pretrain", options.run.steps, "steps");
-    bool first = true;
-    const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {
-        if (first) bar.resume_at(done - 1);
-        first = false;
-        bar.update(done, bits(line));
-    });
-    bar.finish();
-    if (report.stopped) {
-        fmt::print("stopped after step {}; go on with: wavllm pretrain llama --resume --out {}\n", report.steps_done,
-                   o.out);
-        return 130;
-    }
+    if (!train_to_end(app, o.out, options.run.steps, training, bits)) return 130;
     if (training.held_out() > 0) fmt::print("validation: {}\n", bits(training.validate()));
     fmt::print("model: {}\n", folder.model().string());
     return 0;

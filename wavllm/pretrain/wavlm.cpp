@@ -5,8 +5,7 @@
 #include <fmt/format.h>
 
 #include "data/progress.h"
-#include "wavllm/command.h"
-#include "wavllm/pretrain/resume.h"
+#include "wavllm/pretrain/run.h"
 
 namespace wavllm {
 
@@ -28,17 +27,9 @@ std::vector<PretrainClip> load(const std::vector<std::string>& manifests, const 
 }
 
 int run(const Options& o, const CLI::App& app) {
-    if (o.resume) {
-        refuse_beside_resume(app);
-    } else {
-        if (o.run.train.empty())
-            throw UsageError("pretrain wavlm: name what to train on: --manifest FILE (may be given again)");
-        o.run.check("pretrain wavlm");  // before anything is written
-    }
-    const PretrainFolder folder =
-        o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
-    const WavlmPretrainOptions options =
-        WavlmPretrainOptions::from_json(folder.options(), (folder.path() / "pretrain.json").string());
+    if (!o.resume && o.run.train.empty())
+        throw UsageError("pretrain wavlm: name what to train on: --manifest FILE (may be given again)");
+    const auto [folder, options] = open_run(app, o.out, o.resume, o.run);
     const WavlmConfig config = wavlm_size(options.size);
     auto clips = load(options.train, config, "to train on");
     auto valid = options.valid.empty() ? std::vector<PretrainClip>() : load(options.valid, config, "to validate with");
@@ -53,20 +44,11 @@ int run(const Options& o, const CLI::App& app) {
         "{:.1f} %)\n{} parameters\n",
         count, format_duration(seconds), k.frames, options.clusters, k.iterations, k.inertia, 100 * k.largest,
         wavllm::count(training.parameters()));
-    Progress bar("pretrain", options.run.steps, "steps");
-    bool first = true;
-    const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {
-        if (first) bar.resume_at(done - 1);
-        first = false;
-        bar.update(done, fmt::format("loss {:.3f}  {:.1f} % right", line["loss"].get<double>(),
-                                     100 * line["accuracy"].get<double>()));
-    });
-    bar.finish();
-    if (report.stopped) {
-        fmt::print("stopped after step {}; go on with: wavllm pretrain wavlm --resume --out {}\n", report.steps_done,
-                   o.out);
+    if (!train_to_end(app, o.out, options.run.steps, training, [](const nlohmann::ordered_json& line) {
+            return fmt::format("loss {:.3f}  {:.1f} % right", line["loss"].get<double>(),
+                               100 * line["accuracy"].get<double>());
+        }))
         return 130;
-    }
     if (!options.valid.empty()) {
         const auto v = training.validate();
         fmt::print("validation: loss {:.3f}, {:.1f} % of the masked frames right\n", v["loss"].get<double>(),

@@ -8,8 +8,7 @@
 
 #include "data/progress.h"
 #include "tensor/text.h"
-#include "wavllm/command.h"
-#include "wavllm/pretrain/resume.h"
+#include "wavllm/pretrain/run.h"
 
 namespace wavllm {
 
@@ -43,17 +42,9 @@ std::string bits(double nats) {
 }
 
 int run(const Options& o, const CLI::App& app) {
-    if (o.resume) {
-        refuse_beside_resume(app);
-    } else {
-        if (o.run.train.empty())
-            throw UsageError("pretrain whisper: name what to train on: --manifest FILE (may be given again)");
-        o.run.check("pretrain whisper");  // before anything is written
-    }
-    const PretrainFolder folder =
-        o.resume ? PretrainFolder::open(o.out) : PretrainFolder::create(o.out, o.run.to_json());
-    const WhisperPretrainOptions options =
-        WhisperPretrainOptions::from_json(folder.options(), (folder.path() / "pretrain.json").string());
+    if (!o.resume && o.run.train.empty())
+        throw UsageError("pretrain whisper: name what to train on: --manifest FILE (may be given again)");
+    const auto [folder, options] = open_run(app, o.out, o.resume, o.run);
     const WhisperConfig config = whisper_size(options.size);
     auto clips = load(options.train, config, "to train on");
     auto valid =
@@ -61,19 +52,9 @@ int run(const Options& o, const CLI::App& app) {
     const auto shown = std::vector(valid.begin(), valid.begin() + static_cast<int64_t>(std::min(kShown, valid.size())));
     WhisperPretraining training(folder, options, std::move(clips), std::move(valid));
     fmt::print("{} parameters\n", count(training.model().parameters()));
-    Progress bar("pretrain", options.run.steps, "steps");
-    bool first = true;
-    const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {
-        if (first) bar.resume_at(done - 1);
-        first = false;
-        bar.update(done, bits(line["loss"].get<double>()));
-    });
-    bar.finish();
-    if (report.stopped) {
-        fmt::print("stopped after step {}; go on with: wavllm pretrain whisper --resume --out {}\n", report.steps_done,
-                   o.out);
+    if (!train_to_end(app, o.out, options.run.steps, training,
+                      [](const nlohmann::ordered_json& line) { return bits(line["loss"].get<double>()); }))
         return 130;
-    }
     if (!shown.empty()) {
         const auto v = training.validate();
         fmt::print("validation: {}, {:.1f} % of the bytes right with those before given\n",
