@@ -10,6 +10,8 @@
 #include <set>
 
 #include "autograd/tape.h"
+#include "data/synth/effects.h"
+#include "data/synth/effects.h"
 #include "kernels/common/op_case.h"
 #include "tests/wavlm/oracle.h"
 
@@ -142,6 +144,35 @@ TEST_CASE("mixing: a pause in the other clip stays one: its level is that of the
         CHECK(decibel < 5.01);
     }
     CHECK(quiet > 100);
+}
+
+TEST_CASE("altering: a share of the clips, of one clip and step alone, at a level that draw_effects may give") {
+    std::vector<float> clip(16000);
+    for (size_t n = 0; n < clip.size(); ++n) clip[n] = 0.2f * std::sin(0.05f * static_cast<float>(n));
+    int altered = 0;
+    std::set<int> levels;
+    for (int64_t i = 0; i < 200; ++i) {
+        std::vector<float> x = clip, again = clip, later = clip;
+        alter_utterance(x, 0.3, {1, 9, i});
+        alter_utterance(again, 0.3, {1, 9, i});
+        alter_utterance(later, 1, {1, 10, i});
+        REQUIRE(x.size() == clip.size());
+        CHECK(x == again);
+        CHECK(later != clip);
+        CHECK(later != x);
+        if (x == clip) continue;
+        ++altered;
+        const double level = speech_level(x);
+        CHECK(level > -52.5);
+        CHECK(level < -2);  // peaks stay below 0.97
+        levels.insert(static_cast<int>(level));
+    }
+    CHECK(altered > 40);
+    CHECK(altered < 80);
+    CHECK(levels.size() > 8);
+    std::vector<float> x = clip;
+    alter_utterance(x, 0, {1, 9, 1});
+    CHECK(x == clip);
 }
 
 TEST_CASE("the loss and its gradients are those of the formula") {

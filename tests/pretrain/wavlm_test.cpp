@@ -96,7 +96,8 @@ std::vector<nlohmann::json> lines_of(const fs::path& file) {
 
 TEST_CASE("pretrain wavlm: killed at any step and resumed, or with other threads, it ends in the same files") {
     const TempFolder folder;
-    const WavlmPretrainOptions options = toy_options(5);
+    WavlmPretrainOptions options = toy_options(5);
+    options.alter_share = 0.5;
     const int before = num_threads();
     set_num_threads(1);
     run_in(folder / "whole", options);
@@ -206,6 +207,28 @@ TEST_CASE("pretrain wavlm: a crop has the clusters of the frames that it was cut
     }
     CHECK(found == 12);  // each clip in each of three batches
     CHECK(moved > 6);
+}
+
+// Witness: the same batch unaltered.
+TEST_CASE("pretrain wavlm: a clip heard as if recorded elsewhere keeps its clusters and its mask") {
+    const TempFolder folder;
+    WavlmPretrainOptions options = toy_options(1);
+    double seconds = 0;
+    const auto batch = [&](const char* name, double share) {
+        options.alter_share = share;
+        const PretrainFolder run = PretrainFolder::create(folder / name, options.to_json());
+        return WavlmPretraining(run, options, toy_clips(4), {}).batch(2, seconds);
+    };
+    const MaskedBatch plain = batch("plain", 0), altered = batch("altered", 1);
+    CHECK(altered.borders.values() == plain.borders.values());
+    CHECK(altered.masked.values() == plain.masked.values());
+    CHECK(altered.targets.values() == plain.targets.values());
+    CHECK(altered.visible_targets.values() == plain.visible_targets.values());
+    const std::vector<double> a = altered.samples.values(), p = plain.samples.values();
+    REQUIRE(a.size() == p.size());
+    int64_t same = 0;
+    for (size_t i = 0; i < a.size(); ++i) same += a[i] == p[i];
+    CHECK(static_cast<double>(same) < 0.01 * static_cast<double>(a.size()));
 }
 
 // Witness: both of that frame's samples alone. With LayerNorm in place of GroupNorm a frame depends on nothing else.

@@ -11,6 +11,7 @@
 #include "autograd/ops/scale.h"
 #include "autograd/ops/view.h"
 #include "autograd/tape.h"
+#include "data/synth/effects.h"
 #include "kernels/common/check.h"
 #include "tensor/philox.h"
 
@@ -24,6 +25,8 @@ constexpr int kFrameBits = 21, kSampleBits = 32;  // what of an index is left to
 uint64_t index(const ClipDraw& draw, int bits, int64_t i) {
     return (static_cast<uint64_t>(draw.clip) << bits) + static_cast<uint64_t>(i);
 }
+
+constexpr EffectShares kElsewhere{.room = 0.5, .noise = 0.5, .band = 0.33, .quiet = 0.07};
 
 /// A whole number below n.
 int64_t below(float uniform, int64_t n) {
@@ -99,6 +102,13 @@ void mix_utterance(std::span<float> samples, const MixConfig& config, const Clip
     const double factor = std::sqrt(mean_square(samples) / (energy * std::pow(10, decibel / 10)));
     for (int64_t i = 0; i < length; ++i)
         samples[static_cast<size_t>(to + i)] += static_cast<float>(factor * part[static_cast<size_t>(i)]);
+}
+
+void alter_utterance(std::vector<float>& samples, double share, const ClipDraw& draw) {
+    const Philox rng(draw.seed, "pretrain.alter", draw.step);
+    if (!(rng.uniform(index(draw, 2, 0)) < share)) return;
+    const uint64_t seed = uint64_t{rng.bits(index(draw, 2, 1))} << 32 | rng.bits(index(draw, 2, 2));
+    apply_effects(samples, draw_effects(seed, "pretrain", static_cast<uint32_t>(draw.clip), kElsewhere));
 }
 
 PredictionHead::PredictionHead(int64_t dim, int64_t code_dim, int64_t clusters, uint64_t seed) {

@@ -36,6 +36,10 @@ struct MixConfig {
 void mix_utterance(std::span<float> samples, const MixConfig& config, const ClipDraw& draw, int64_t count,
                    const std::function<std::span<const float>(int64_t)>& others);
 
+/// As if a share of the clips had been recorded elsewhere (data/synth/effects.h): half of these in a room, half with noise, one
+/// in three through a narrow band, each at another level. The clusters stay those of the recording as it is.
+void alter_utterance(std::vector<float>& samples, double share, const ClipDraw& draw);
+
 /// Logits of frame x over clusters k: cos(W x + b, e_k) / temperature (Hsu et al. 2021, HuBERT, eq. 3).
 class PredictionHead {
 public:

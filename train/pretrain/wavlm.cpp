@@ -39,6 +39,7 @@ void each_option(Options& o, F&& f) {
     f("batch_seconds", o.batch_seconds);
     f("crop_seconds", o.crop_seconds);
     f("visible_weight", o.visible_weight);
+    f("alter_share", o.alter_share);
     f("mask_start", o.spans.start);
     f("mask_length", o.spans.length);
     f("mix_share", o.mix.share);
@@ -103,6 +104,7 @@ void WavlmPretrainOptions::check(const std::string& where) const {
     if (spans.start == 1) throw UsageError("{}: mask_start = 1 would hide every frame; HuBERT's is 0.08", where);
     check_option(where, "mix_share", mix.share, 0, 1);
     check_option(where, "mix_noise_share", mix.noise_share, 0, 1);
+    check_option(where, "alter_share", alter_share, 0, 1);
     check_option(where, "visible_weight", visible_weight, 0, 1e6);
     check_option(where, "batch_seconds", batch_seconds, 0, longest);
     check_option(where, "crop_seconds", crop_seconds, 0, longest);
@@ -320,6 +322,7 @@ MaskedBatch WavlmPretraining::batch(int64_t step, double& seconds) {
         MaskedClip& clip = clips.emplace_back(masked_clip(clips_[i], draw, true));
         mix_utterance(clip.samples, options_.mix, draw, static_cast<int64_t>(clips_.size()),
                       [&](int64_t other) { return std::span(clips_[static_cast<size_t>(other)].samples); });
+        alter_utterance(clip.samples, options_.alter_share, draw);
         seconds += static_cast<double>(clip.samples.size()) / kSampleRate;
     }
     return heard(std::move(clips));

@@ -20,6 +20,7 @@ struct WavlmPretrainOptions {
     int64_t kmeans_iterations = 30;
     int64_t code_dim = 64;
     double batch_seconds = 32, crop_seconds = 8;  ///< longer clips are cut to a part that is drawn anew every time
+    double alter_share = 0;                       ///< of clips that are heard as if recorded elsewhere
     double visible_weight = 0;                    ///< of the loss on frames that are heard
     SpanConfig spans;
     MixConfig mix;

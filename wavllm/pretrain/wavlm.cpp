@@ -97,6 +97,11 @@ WAVLLM_PART(
          app.add_option("--mix", r.mix.share, "share of clips that another one, or noise, is mixed into")
              ->capture_default_str()
              ->check(CLI::Range(0.0, 1.0));
+         app.add_option(
+                "--alter", r.alter_share,
+                "share of clips heard as if recorded elsewhere: another room, noise, a narrow band, another level")
+             ->capture_default_str()
+             ->check(CLI::Range(0.0, 1.0));
          app.add_option("--save-every", r.run.save_every, "steps")->capture_default_str()->check(CLI::PositiveNumber);
          app.add_option("--validate-every", r.run.validate_every, "steps; 0: at the end")
              ->capture_default_str()
