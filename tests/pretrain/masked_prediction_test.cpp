@@ -11,7 +11,6 @@
 
 #include "autograd/tape.h"
 #include "data/synth/effects.h"
-#include "data/synth/effects.h"
 #include "kernels/common/op_case.h"
 #include "tests/wavlm/oracle.h"
 
