@@ -19,7 +19,9 @@ struct LlamaConfig {
     void check() const;
 };
 
-/// From a GGUF's metadata, or from the config.json of a Hugging Face folder. Throws FileError naming a missing key.
+/// From a GGUF's metadata, or from the config.json of a Hugging Face folder. Throws FileError naming a key that is missing or
+/// no number of its kind, and what Llama does not compute: scaled or partial rotations (rope_scaling, rope_freqs.weight),
+/// biases, another activation, heads that are not dim / heads wide.
 LlamaConfig llama_config(const Checkpoint& checkpoint);
 
 }  // namespace wavllm
