@@ -3,11 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "data/audio.h"
 #include "tests/program/program.h"
+#include "tests/program/toys.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -19,30 +18,6 @@ void fails(const std::vector<std::string>& arguments, const std::string& expecte
     CAPTURE(r.err);
     CHECK(r.code == 1);
     CHECK_MESSAGE(r.err.find(expected) != std::string::npos, "expected: ", expected);
-}
-
-/// A chirp of its own for each; every third is of the same speaker.
-std::string recordings(const TempFolder& folder, const std::string& name, int count, double seconds,
-                       const std::string& suffix = "") {
-    std::string text = "id\taudio\tprompt\ttgt_text\twith_speech\tspeaker\ttask\n";
-    for (int i = 0; i < count; ++i) {
-        std::vector<float> samples(static_cast<size_t>((seconds + 0.01 * i) * kSampleRate));
-        for (size_t n = 0; n < samples.size(); ++n) {
-            const double t = static_cast<double>(n) / kSampleRate;
-            samples[n] = static_cast<float>(0.3 * std::sin(900 * t * (1 + t) * (1 + i % 3) + i));
-        }
-        write_wav16(folder / fmt::format("{}{}.wav", name, i), samples);
-        text +=
-            fmt::format("c{}{}\t{}{}.wav\tWhat is it?\tchirp {}\ttrue\tbird{}\tasr\n", i, suffix, name, i, i, i % 3);
-    }
-    return folder.write(name + ".tsv", text).string();
-}
-
-std::string sentences(const TempFolder& folder) {
-    std::string text;
-    for (const char* who : {"the cat", "a dog", "the bird", "one fish"})
-        for (const char* does : {"sees", "hears", "finds"}) text += fmt::format("{} {} the other one.\n", who, does);
-    return folder.write("text.txt", text + "the cat sees the other one.\n7\n").string();
 }
 
 }  // namespace
