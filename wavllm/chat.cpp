@@ -98,7 +98,7 @@ int chat(const Options& o) {
 WAVLLM_COMMAND(
     chat,
     {"chat", "talk with a language model in text, or about recordings: one prompt, or line by line from stdin",
-     "wavllm chat --prompt \"What is the capital of France?\"", [](CLI::App& app) {
+     "wavllm chat --prompt \"What is the capital of France?\"", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          ChatOptions& c = o->chat;
          app.add_option("--system", o->system,

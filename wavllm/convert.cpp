@@ -184,7 +184,7 @@ int convert(const Options& o) {
 WAVLLM_COMMAND(
     convert,
     {"convert", "from one checkpoint to another: names, dtypes, GGUF, Hugging Face and PEFT folders",
-     "wavllm convert smollm2-135m-instruct-q4_1 smollm2-hf --naming hf --dtype f16", [](CLI::App& app) {
+     "wavllm convert smollm2-135m-instruct-q4_1 smollm2-hf --naming hf --dtype f16", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          app.add_option("from", o->from, "file, folder or name in presets/sources.json; any that inspect reads")
              ->required();
@@ -194,22 +194,21 @@ WAVLLM_COMMAND(
              ->required();
          app.add_option("--dtype", o->dtype,
                         "of real numbers (as stored); q8_0, q4_1, q4_0, int8: of a GGUF's matrices")
-             ->check(CLI::IsMember({"f64", "f32", "f16", "bf16", "q8_0", "q4_1", "q4_0", "int8"}));
+             ->one_of({"f64", "f32", "f16", "bf16", "q8_0", "q4_1", "q4_0", "int8"});
          app.add_option("--part", o->part, "of a released checkpoint (final.pt): whisper, wavlm, llama, adapter (all)")
-             ->check(CLI::IsMember({"all", "whisper", "wavlm", "llama", "adapter"}));
+             ->one_of({"all", "whisper", "wavlm", "llama", "adapter"});
          app.add_option("--naming", o->naming, "of a LLaMA, its rotary rows reordered: hf or meta (as it is)")
-             ->check(CLI::IsMember({"hf", "meta"}));
-         app.add_option("--heads", o->heads, "of the part, where its file does not say (LLaMA-2-7B: 32)")
-             ->check(CLI::PositiveNumber);
-         app.add_option("--kv-heads", o->kv_heads, "likewise (as --heads)")->check(CLI::PositiveNumber);
+             ->one_of({"hf", "meta"});
+         app.add_option("--heads", o->heads, "of the part, where its file does not say (LLaMA-2-7B: 32)")->positive();
+         app.add_option("--kv-heads", o->kv_heads, "likewise (as --heads)")->positive();
          app.add_option(
              "--tokenizer", o->tokenizer,
              "of a GGUF: tokenizer.model, tokenizer.json, another GGUF, or their folder (what lies beside the source)");
-         app.add_option("--shard-gb", o->shard_gb, "largest file of a folder (one file)")->check(CLI::PositiveNumber);
+         app.add_option("--shard-gb", o->shard_gb, "largest file of a folder (one file)")->positive();
          app.add_flag("--peft", o->peft,
                       "write the LoRA of an adapter as PEFT's folder; a PEFT folder is told by itself");
          app.add_option("--base", o->base, "the LLaMA that a LoRA belongs to (what the adapter names)");
-         app.add_option("--alpha", o->alpha, "of a LoRA whose file does not say it")->check(CLI::PositiveNumber);
+         app.add_option("--alpha", o->alpha, "of a LoRA whose file does not say it")->positive();
          app.add_flag("--json", o->as_json, "one JSON object on stdout");
          return [o] { return convert(*o); };
      }});

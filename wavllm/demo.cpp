@@ -166,7 +166,7 @@ int demo(const Options& o) {
 WAVLLM_COMMAND(
     demo,
     {"demo", "a speech LLM learns to recognise speech in minutes, and is tested on speakers it never heard",
-     "wavllm demo --out runs/demo", [](CLI::App& app) {
+     "wavllm demo --out runs/demo", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          app.add_option("--out", o->out, "folder of the run")->capture_default_str();
          app.add_option("--hours", o->hours, "of synthetic speech to learn from")->capture_default_str();

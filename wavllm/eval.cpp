@@ -103,7 +103,7 @@ int eval(const Options& o) {
 }  // namespace
 
 WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter on a manifest",
-                      "wavllm eval --run runs/small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
+                      "wavllm eval --run runs/small-digits --manifest samples/digits_test.tsv", [](cli::App& app) {
                           auto o = std::make_shared<Options>();
                           app.add_option("--run", o->run, "folder of a run; the result joins its report");
                           app.add_option("--adapter", o->adapter, "an adapter.safetensors");
@@ -111,10 +111,10 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                           app.add_option("--out", o->out, "write every answer here, one JSON object a line");
                           app.add_option("--head", o->head,
                                          "llm; ctc: the adapter's own cheap decoder; joint: a beam search by both")
-                              ->check(CLI::IsMember({"llm", "ctc", "joint"}))
+                              ->one_of({"llm", "ctc", "joint"})
                               ->capture_default_str();
                           app.add_option("--ctc-weight", o->ctc_weight, "of the CTC head in --head joint")
-                              ->check(CLI::Range(0.0, 1.0))
+                              ->range(0.0, 1.0)
                               ->capture_default_str();
                           add_decode_flags(app, o->decode, true);
                           add_frozen(app, o->frozen);

@@ -231,7 +231,7 @@ int inspect(const Options& options) {
 WAVLLM_COMMAND(
     inspect,
     {"inspect", "what is in a checkpoint (GGUF, CTranslate2, safetensors, PyTorch) or a preset",
-     "wavllm inspect smollm2-135m-instruct-q4_1 --tensors", [](CLI::App& app) {
+     "wavllm inspect smollm2-135m-instruct-q4_1 --tensors", [](cli::App& app) {
          auto options = std::make_shared<Options>();
          app.add_option("what", options->target, "file, folder, name in presets/sources.json, or preset")->required();
          app.add_flag("--json", options->as_json, "one JSON object on stdout");

@@ -1,6 +1,7 @@
 // The program: finds the subcommand, applies the options common to all, turns exceptions into one line and an exit
-// code.
+// code. CLI11, which reads command lines, is known here alone: App and Option in command.h stand for it.
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -53,10 +54,11 @@ std::string usage_message(const CLI::App& app, const CLI::Error& e, int argc, ch
 }
 
 int run(int argc, char** argv) {
-    CLI::App app{"wavllm: train and use a speech LLM (WavLLM), on a tensor library of its own", "wavllm"};
-    app.require_subcommand(1);
-    app.fallthrough();
-    app.failure_message([&](const CLI::App*, const CLI::Error& e) { return usage_message(app, e, argc, argv); });
+    CLI::App parser{"wavllm: train and use a speech LLM (WavLLM), on a tensor library of its own", "wavllm"};
+    parser.require_subcommand(1);
+    parser.fallthrough();
+    parser.failure_message([&](const CLI::App*, const CLI::Error& e) { return usage_message(parser, e, argc, argv); });
+    cli::App app(parser);
     GlobalOptions global;
     app.add_option("--threads", global.threads, "threads to use; results do not depend on it");
     app.add_option("--device", global.device,
@@ -65,19 +67,18 @@ int run(int argc, char** argv) {
     app.add_flag("--memory", global.memory, "print the memory account and its peaks at the end");
     int code = 0;
     for (auto& [name, command] : commands()) {
-        CLI::App* sub = app.add_subcommand(name, command.description);
-        sub->footer("Example:\n  " + command.example);
-        auto body = std::make_shared<std::function<int()>>(command.setup(*sub));
-        sub->callback([&, body] {
+        cli::App& sub = app.add_subcommand(command);
+        auto body = std::make_shared<std::function<int()>>(command.setup(sub));
+        sub.parser().callback([&, body] {
             apply(global);
             const DeviceScope device(parse_device(global.device));
             code = (*body)();
         });
     }
     try {
-        app.parse(argc, argv);
+        parser.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e);
+        return parser.exit(e);
     }
     if (global.memory) std::fputs(memory::report().c_str(), stderr);
     return code;
@@ -85,29 +86,113 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-void add_no_cache(CLI::App& app, bool& no_cache) {
+namespace cli {
+
+Option* Option::required() {
+    option_->required();
+    return this;
+}
+
+Option* Option::capture_default_str() {
+    option_->capture_default_str();
+    return this;
+}
+
+Option* Option::delimiter(char between) {
+    option_->delimiter(between);
+    return this;
+}
+
+Option* Option::positive() {
+    option_->check(CLI::PositiveNumber);
+    return this;
+}
+
+Option* Option::not_negative() {
+    option_->check(CLI::NonNegativeNumber);
+    return this;
+}
+
+Option* Option::range(int least, int most) {
+    option_->check(CLI::Range(least, most));
+    return this;
+}
+
+Option* Option::range(double least, double most) {
+    option_->check(CLI::Range(least, most));
+    return this;
+}
+
+Option* Option::one_of(const std::vector<std::string>& values) {
+    option_->check(CLI::IsMember(values));
+    return this;
+}
+
+bool Option::given() const {
+    return option_->count() > 0;
+}
+
+template <class T>
+Option* App::add_option(const std::string& names, T& variable, const std::string& description) {
+    return &options_.emplace_back(parser_.add_option(names, variable, description));
+}
+
+Option* App::add_flag(const std::string& names, bool& variable, const std::string& description) {
+    return &options_.emplace_back(parser_.add_flag(names, variable, description));
+}
+
+App& App::add_subcommand(const Command& command) {
+    CLI::App* sub = parser_.add_subcommand(command.name, command.description);
+    sub->footer("Example:\n  " + command.example);
+    return subcommands_.emplace_back(*sub);
+}
+
+std::string App::get_name() const {
+    return parser_.get_name();
+}
+
+std::vector<std::string> App::given() const {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : parser_.get_options())
+        if (option->count() > 0) names.push_back(option->get_name());
+    return names;
+}
+
+template Option* App::add_option(const std::string&, int&, const std::string&);
+template Option* App::add_option(const std::string&, int64_t&, const std::string&);
+template Option* App::add_option(const std::string&, uint64_t&, const std::string&);
+template Option* App::add_option(const std::string&, double&, const std::string&);
+template Option* App::add_option(const std::string&, std::optional<int64_t>&, const std::string&);
+template Option* App::add_option(const std::string&, std::optional<double>&, const std::string&);
+template Option* App::add_option(const std::string&, std::string&, const std::string&);
+template Option* App::add_option(const std::string&, std::filesystem::path&, const std::string&);
+template Option* App::add_option(const std::string&, std::vector<std::string>&, const std::string&);
+template Option* App::add_option(const std::string&, std::vector<std::filesystem::path>&, const std::string&);
+
+}  // namespace cli
+
+void add_no_cache(cli::App& app, bool& no_cache) {
     app.add_flag("--no-cache", no_cache,
                  "keep the encoder's features in memory: 50 kB a second of speech, Whisper base");
 }
 
-void add_frozen(CLI::App& app, std::string& dtype) {
+void add_frozen(cli::App& app, std::string& dtype) {
     const auto names = frozen_dtype_names();
     app.add_option("--frozen,--panels", dtype,
                    "frozen weights: f32, bf16, int8, q8_0, q4_1 (or q4), q4_0; auto: those of the adapter's preset, "
                    "otherwise bf16 "
                    "where the CPU multiplies it")
-        ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())));
+        ->one_of({names.begin(), names.end()});
 }
 
-std::function<int()> setup_parts(const std::string& command, CLI::App& app) {
-    app.require_subcommand(1);
+std::function<int()> setup_parts(const std::string& command, cli::App& app) {
+    app.parser().require_subcommand(1);
     auto bodies = std::make_shared<std::map<CLI::App*, std::function<int()>>>();
     for (auto& [name, part] : parts_of(command)) {
-        CLI::App* sub = app.add_subcommand(name, part.description);
-        sub->footer("Example:\n  " + part.example);
-        (*bodies)[sub] = part.setup(*sub);
+        cli::App& sub = app.add_subcommand(part);
+        (*bodies)[&sub.parser()] = part.setup(sub);
     }
-    return [bodies, &app] { return bodies->at(app.get_subcommands().front())(); };
+    return [bodies, &app] { return bodies->at(app.parser().get_subcommands().front())(); };
 }
 
 bool detail::register_part(const std::string& command, Command part) {

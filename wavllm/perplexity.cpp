@@ -110,7 +110,7 @@ int run(const Options& o) {
 
 WAVLLM_COMMAND(perplexity,
                {"perplexity", "how well a language model foresees a text, with its weights in several formats",
-                "wavllm perplexity --frozen f32,bf16,int8", [](CLI::App& app) {
+                "wavllm perplexity --frozen f32,bf16,int8", [](cli::App& app) {
                     auto o = std::make_shared<Options>();
                     const auto names = frozen_dtype_names();
                     app.add_option("--model", o->model,
@@ -119,7 +119,7 @@ WAVLLM_COMMAND(perplexity,
                     app.add_option("--text", o->text, "a text file (samples/text/perplexity.txt)");
                     app.add_option("--frozen", o->frozen, "formats, by commas; differences are to the first")
                         ->delimiter(',')
-                        ->check(CLI::IsMember(std::vector<std::string>(names.begin(), names.end())))
+                        ->one_of({names.begin(), names.end()})
                         ->capture_default_str();
                     app.add_option("--window", o->window, "tokens that are read together")->capture_default_str();
                     app.add_option("--tokens", o->tokens, "no more of the text than this (0: all)");

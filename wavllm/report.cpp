@@ -9,7 +9,7 @@
 namespace wavllm {
 
 WAVLLM_COMMAND(report, {"report", "make the report of a training run again: one HTML page that needs no network",
-                        "wavllm report runs/small-digits", [](CLI::App& app) {
+                        "wavllm report runs/small-digits", [](cli::App& app) {
                             auto run = std::make_shared<std::string>();
                             app.add_option("RUN", *run, "folder of a run")->required();
                             return [run] {

@@ -98,15 +98,15 @@ int train(const Options& o) {
 
 WAVLLM_COMMAND(
     train, {"train", "train a WavLLM adapter and LoRA on a manifest of recordings",
-            "wavllm train --preset small-digits --out runs/digits --set train.steps=100", [](CLI::App& app) {
+            "wavllm train --preset small-digits --out runs/digits --set train.steps=100", [](cli::App& app) {
                 auto o = std::make_shared<Options>();
-                const CLI::Option* preset =
+                const cli::Option* preset =
                     app.add_option("--preset", o->preset, "name in presets/, or a JSON file")->capture_default_str();
                 app.add_option("--set", o->set, "override a value: lora.rank=16 (may be given again)");
                 app.add_option("--compat", o->compat,
                                "released: the values in which the released code differs from the paper (inspect "
                                "RUN/config.json); --set goes over them");
-                app.add_option("--steps", o->steps, "short for --set train.steps=N")->check(CLI::PositiveNumber);
+                app.add_option("--steps", o->steps, "short for --set train.steps=N")->positive();
                 add_frozen(app, o->frozen);
                 app.add_flag("--random-weights", o->random_weights,
                              "models of the preset's sizes, drawn at random: what full size costs (--preset 7b)");
@@ -116,7 +116,7 @@ WAVLLM_COMMAND(
                 app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
                 add_no_cache(app, o->no_cache);
                 return [o, preset] {
-                    o->preset_given = preset->count() > 0;
+                    o->preset_given = preset->given();
                     return train(*o);
                 };
             }});

@@ -159,7 +159,7 @@ int transcribe_command(const Options& o) {
 
 WAVLLM_COMMAND(transcribe,
                {"transcribe", "speech to text: sound files, stdin, or a whole manifest with its error rates",
-                "wavllm transcribe samples/sentences/jfk.flac", [](CLI::App& app) {
+                "wavllm transcribe samples/sentences/jfk.flac", [](cli::App& app) {
                     auto o = std::make_shared<Options>();
                     TranscriberOptions& by = o->by;
                     app.add_option("files", o->files, "wav, flac, ogg or mp3; - reads stdin");
@@ -168,7 +168,7 @@ WAVLLM_COMMAND(transcribe,
                                    "adapter.safetensors of a WavLLM (default: adapters/small)");
                     app.add_option("--head", by.head,
                                    "of the adapter: joint (LLM and CTC head together, the default), llm or ctc")
-                        ->check(CLI::IsMember({"llm", "ctc", "joint"}));
+                        ->one_of({"llm", "ctc", "joint"});
                     app.add_option("--prompt", by.prompt, "another instruction for the adapter's LLM");
                     app.add_option("--model", by.model,
                                    "Whisper alone instead: whisper-base, whisper-tiny (English), a CTranslate2 or "

@@ -13,7 +13,7 @@ namespace wavllm {
 
 namespace {
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(cli::App& app) {
     auto options = std::make_shared<verify::Options>();
     auto json = std::make_shared<bool>(false);
     auto dtype = std::make_shared<std::string>("f32");

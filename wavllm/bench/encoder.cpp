@@ -158,10 +158,9 @@ int bench_encoder(const Options& o) {
 }
 WAVLLM_PART(bench, encoder,
             {"encoder", "Whisper's or WavLM's encoder on 30 s of audio", "wavllm bench encoder --model whisper-base",
-             [](CLI::App& app) {
+             [](cli::App& app) {
                  auto o = std::make_shared<Options>();
-                 app.add_option("--encoder", o->encoder, "whisper or wavlm (whisper)")
-                     ->check(CLI::IsMember({"whisper", "wavlm"}));
+                 app.add_option("--encoder", o->encoder, "whisper or wavlm (whisper)")->one_of({"whisper", "wavlm"});
                  app.add_option(
                      "--model", o->model,
                      "whisper: as in transcribe (whisper-base); wavlm: a Hugging Face folder, or base or large "

@@ -222,7 +222,7 @@ int bench_fusion(int runs, const std::string& op, const std::string& json) {
 
 WAVLLM_PART(bench, fusion,
             {"fusion", "each fused op against its composition: time, bytes moved, memory, error", "wavllm bench fusion",
-             [](CLI::App& app) {
+             [](cli::App& app) {
                  auto runs = std::make_shared<int>(5);
                  auto json = std::make_shared<std::string>();
                  auto op = std::make_shared<std::string>();

@@ -124,7 +124,7 @@ int bench_generate(const Options& o) {
 
 WAVLLM_PART(bench, generate,
             {"generate", "a language model: prompt and generation, tokens a second",
-             "wavllm bench generate --prompt 256 --tokens 128", [](CLI::App& app) {
+             "wavllm bench generate --prompt 256 --tokens 128", [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  app.add_option("--model", o->model, "as in chat (" + o->model + ")");
                  app.add_option("--prompt", o->prompt, "random tokens that it reads (256)");

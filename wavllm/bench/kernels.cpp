@@ -84,7 +84,7 @@ int bench_kernels(const Options& o) {
 WAVLLM_PART(bench, kernels,
             {"kernels",
              "every op on a device: time and share of the measured peak; on sim what its memory accesses cost",
-             "wavllm bench kernels --device sim --op rms_norm", [](CLI::App& app) {
+             "wavllm bench kernels --device sim --op rms_norm", [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  app.add_option("--op", o->op, "this op only");
                  app.add_option("--runs", o->runs, "timed runs of each case, at least (5)");

@@ -223,7 +223,7 @@ int bench_step(const Options& o) {
 
 WAVLLM_PART(bench, step,
             {"step", "one LoRA training step on a frozen SmolLM2-135M with random weights", "wavllm bench step",
-             [](CLI::App& app) {
+             [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  app.add_option("--sequences", o->sequences, "sequences in the batch (4)");
                  app.add_option("--tokens", o->tokens, "tokens of each (160)");

@@ -39,7 +39,7 @@ int run(Options& o) {
 WAVLLM_PART(
     data, augment,
     {"augment", "altered copies of recordings: speed, room, noise, level",
-     "wavllm data augment --manifest samples/sentences.tsv --copies 2 --out /tmp/augmented", [](CLI::App& app) {
+     "wavllm data augment --manifest samples/sentences.tsv --copies 2 --out /tmp/augmented", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          AugmentOptions& a = o->augment;
          a.jobs = 0;

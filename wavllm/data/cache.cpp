@@ -60,7 +60,7 @@ int run(const Options& o) {
 
 WAVLLM_PART(data, cache,
             {"cache", "encode manifests ahead of a run; may be stopped at any time and goes on where it was",
-             "wavllm data cache --preset small-digits --manifest samples/digits_test.tsv", [](CLI::App& app) {
+             "wavllm data cache --preset small-digits --manifest samples/digits_test.tsv", [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  app.add_option("--preset", o->preset, "says which encoder and padding")->capture_default_str();
                  app.add_option("--set", o->set, "override a value: model.encoder_padding=30s (may be given again)");

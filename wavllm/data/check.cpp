@@ -80,7 +80,7 @@ WAVLLM_PART(data, check,
             {"check", "leaks between training, validation and test; every row's audio, length and text",
              "wavllm data check --train samples/digits_train.tsv --valid samples/digits_valid.tsv --test "
              "samples/digits_test.tsv",
-             [](CLI::App& app) {
+             [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  app.add_option("--train", o->check.train, "manifests");
                  app.add_option("--valid", o->check.valid, "manifests");

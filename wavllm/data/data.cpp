@@ -6,6 +6,6 @@ namespace wavllm {
 
 WAVLLM_COMMAND(data,
                {"data", "training data: speech from text, altered copies of recordings, splits, and their check",
-                "wavllm data synth --digits 20 --out synth", [](CLI::App& app) { return setup_parts("data", app); }});
+                "wavllm data synth --digits 20 --out synth", [](cli::App& app) { return setup_parts("data", app); }});
 
 }  // namespace wavllm

@@ -41,7 +41,7 @@ WAVLLM_PART(data, split,
             {"split", "training, validation and test by speaker, without four words in a row in common",
              "wavllm data split --manifest samples/sentences.tsv --test-speakers 1688 --valid-speakers 1998 --out "
              "/tmp/split",
-             [](CLI::App& app) {
+             [](cli::App& app) {
                  auto o = std::make_shared<Options>();
                  SplitOptions& s = o->split;
                  app.add_option("--manifest", s.manifests, "manifests to part");

@@ -93,7 +93,7 @@ int run(Options& o) {
 WAVLLM_PART(
     data, synth,
     {"synth", "speech from sentences, by flite and espeak-ng, with manifests",
-     "wavllm data synth --text samples/sentences.tsv --clips 4 --digits 20 --out /tmp/synth", [](CLI::App& app) {
+     "wavllm data synth --text samples/sentences.tsv --clips 4 --digits 20 --out /tmp/synth", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          SynthOptions& s = o->synth;
          app.add_option("--text", s.text, "sentences: one a line, or TSV with a column text (and source); may be .gz");

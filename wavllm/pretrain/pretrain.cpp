@@ -7,6 +7,6 @@ namespace wavllm {
 WAVLLM_COMMAND(pretrain,
                {"pretrain", "train models of one's own from nothing: WavLM, LLaMA, Whisper; and probe an encoder",
                 "wavllm pretrain wavlm --manifest samples/speech_train.tsv --steps 100 --out runs/wavlm",
-                [](CLI::App& app) { return setup_parts("pretrain", app); }});
+                [](cli::App& app) { return setup_parts("pretrain", app); }});
 
 }  // namespace wavllm

@@ -206,7 +206,7 @@ WAVLLM_PART(
     pretrain, probe,
     {"probe",
      "who speaks? A linear classifier on an encoder's mean features, on log-mel means, and on the encoder untrained",
-     "wavllm pretrain probe --model runs/wavlm --manifest samples/speech_test.tsv", [](CLI::App& app) {
+     "wavllm pretrain probe --model runs/wavlm --manifest samples/speech_test.tsv", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          app.add_option("--model", o->model, "folder of a run, or of a WavLM of Hugging Face's")->required();
          app.add_option("--manifest", o->manifests, "recordings with a column speaker (may be given again)")
@@ -214,15 +214,13 @@ WAVLLM_PART(
          app.add_option("--altered", o->altered,
                         "test with these copies of the clips that are held out: wavllm data augment's, in other rooms, "
                         "with noise, at other levels (may be given again)");
-         app.add_option("--seconds", o->seconds, "pieces that clips are cut into")
-             ->capture_default_str()
-             ->check(CLI::PositiveNumber);
+         app.add_option("--seconds", o->seconds, "pieces that clips are cut into")->capture_default_str()->positive();
          app.add_option("--pool", o->pool, "of a piece's frames: mean or mean+std")
              ->capture_default_str()
-             ->check(CLI::IsMember({"mean", "mean+std"}));
+             ->one_of({"mean", "mean+std"});
          app.add_option("--least", o->least, "clips that a speaker needs, three or more")
              ->capture_default_str()
-             ->check(CLI::Range(3, 1000000));  // two that train: with one, no fold is held back
+             ->range(3, 1000000);  // two that train: with one, no fold is held back
          app.add_option("--seed", o->seed, "of the untrained encoder")->capture_default_str();
          app.add_option("--json", o->json, "write the result as JSON (-: to stdout)");
          return [o] { return run(*o); };

@@ -15,9 +15,9 @@ namespace wavllm {
 
 /// Options of the command's own, beside --out and --resume, that were given. A resumed run has them in pretrain.json; throws
 /// UsageError, since they would have no effect.
-inline void refuse_beside_resume(const CLI::App& app) {
-    for (const CLI::Option* option : app.get_options())
-        if (const std::string name = option->get_name(); option->count() > 0 && name != "--out" && name != "--resume")
+inline void refuse_beside_resume(const cli::App& app) {
+    for (const std::string& name : app.given())
+        if (name != "--out" && name != "--resume")
             throw UsageError("pretrain {}: a resumed run has its options in pretrain.json; leave {} out",
                              app.get_name(), name);
 }
@@ -25,7 +25,7 @@ inline void refuse_beside_resume(const CLI::App& app) {
 /// The folder `out` and the options of its run: made for those that were given, which are checked before anything is
 /// written, or opened with its own.
 template <class Options>
-std::pair<PretrainFolder, Options> open_run(const CLI::App& app, const std::string& out, bool resume,
+std::pair<PretrainFolder, Options> open_run(const cli::App& app, const std::string& out, bool resume,
                                             const Options& given) {
     if (resume)
         refuse_beside_resume(app);
@@ -39,7 +39,7 @@ std::pair<PretrainFolder, Options> open_run(const CLI::App& app, const std::stri
 /// Trains with a progress bar, beside which text(line) stands after each step. False: stopped by a signal, and how to go on
 /// is said.
 template <class Training, class Text>
-bool train_to_end(const CLI::App& app, const std::string& out, int64_t steps, Training& training, Text text) {
+bool train_to_end(const cli::App& app, const std::string& out, int64_t steps, Training& training, Text text) {
     Progress bar("pretrain", steps, "steps");
     bool first = true;
     const PretrainReport report = training.run([&](int64_t done, const nlohmann::ordered_json& line) {

@@ -26,7 +26,7 @@ std::vector<PretrainClip> load(const std::vector<std::string>& manifests, const 
     });
 }
 
-int run(const Options& o, const CLI::App& app) {
+int run(const Options& o, const cli::App& app) {
     if (!o.resume && o.run.train.empty())
         throw UsageError("pretrain wavlm: name what to train on: --manifest FILE (may be given again)");
     const auto [folder, options] = open_run(app, o.out, o.resume, o.run);
@@ -61,7 +61,7 @@ int run(const Options& o, const CLI::App& app) {
 WAVLLM_PART(
     pretrain, wavlm,
     {"wavlm", "WavLM: say which cluster the frames belong to that were hidden, through other speakers and noise",
-     "wavllm pretrain wavlm --manifest samples/speech_train.tsv --steps 100 --out runs/wavlm", [](CLI::App& app) {
+     "wavllm pretrain wavlm --manifest samples/speech_train.tsv --steps 100 --out runs/wavlm", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          WavlmPretrainOptions& r = o->run;
          app.add_option("--manifest", r.train, "recordings to train on, TSV or JSONL (may be given again)");
@@ -72,40 +72,36 @@ WAVLLM_PART(
              ->capture_default_str();
          app.add_option("--targets", r.targets, "mfcc, or the folder of a trained WavLM: clusters of its features")
              ->capture_default_str();
-         app.add_option("--layer", r.layer, "of those features (default: the middle one)")->check(CLI::PositiveNumber);
-         app.add_option("--clusters", r.clusters, "how many")->capture_default_str()->check(CLI::PositiveNumber);
-         app.add_option("--steps", r.run.steps, "of the whole run")->capture_default_str()->check(CLI::PositiveNumber);
+         app.add_option("--layer", r.layer, "of those features (default: the middle one)")->positive();
+         app.add_option("--clusters", r.clusters, "how many")->capture_default_str()->positive();
+         app.add_option("--steps", r.run.steps, "of the whole run")->capture_default_str()->positive();
          app.add_option("--warmup", r.run.warmup_steps, "steps until the rate is reached")
              ->capture_default_str()
-             ->check(CLI::NonNegativeNumber);
-         app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->check(CLI::PositiveNumber);
-         app.add_option("--batch-seconds", r.batch_seconds, "of speech in a step")
-             ->capture_default_str()
-             ->check(CLI::PositiveNumber);
+             ->not_negative();
+         app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->positive();
+         app.add_option("--batch-seconds", r.batch_seconds, "of speech in a step")->capture_default_str()->positive();
          app.add_option("--crop-seconds", r.crop_seconds, "of a clip in a step, at most")
              ->capture_default_str()
-             ->check(CLI::PositiveNumber);
+             ->positive();
          app.add_option("--mask-start", r.spans.start, "share of frames that begin a hidden span")
              ->capture_default_str()
-             ->check(CLI::Range(0.0, 1.0));
-         app.add_option("--mask-length", r.spans.length, "frames of a span")
-             ->capture_default_str()
-             ->check(CLI::PositiveNumber);
+             ->range(0.0, 1.0);
+         app.add_option("--mask-length", r.spans.length, "frames of a span")->capture_default_str()->positive();
          app.add_option("--visible-weight", r.visible_weight, "of the loss on frames that are heard")
              ->capture_default_str()
-             ->check(CLI::NonNegativeNumber);
+             ->not_negative();
          app.add_option("--mix", r.mix.share, "share of clips that another one, or noise, is mixed into")
              ->capture_default_str()
-             ->check(CLI::Range(0.0, 1.0));
+             ->range(0.0, 1.0);
          app.add_option(
                 "--alter", r.alter_share,
                 "share of clips heard as if recorded elsewhere: another room, noise, a narrow band, another level")
              ->capture_default_str()
-             ->check(CLI::Range(0.0, 1.0));
-         app.add_option("--save-every", r.run.save_every, "steps")->capture_default_str()->check(CLI::PositiveNumber);
+             ->range(0.0, 1.0);
+         app.add_option("--save-every", r.run.save_every, "steps")->capture_default_str()->positive();
          app.add_option("--validate-every", r.run.validate_every, "steps; 0: at the end")
              ->capture_default_str()
-             ->check(CLI::NonNegativeNumber);
+             ->not_negative();
          app.add_option("--seed", r.run.seed, "of weights, clusters, batches, masks and mixtures")
              ->capture_default_str();
          return [o, &app] { return run(*o, app); };

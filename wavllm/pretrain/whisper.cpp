@@ -41,7 +41,7 @@ std::string bits(double nats) {
     return fmt::format("{:.3f} bits a byte", nats / std::numbers::ln2);
 }
 
-int run(const Options& o, const CLI::App& app) {
+int run(const Options& o, const cli::App& app) {
     if (!o.resume && o.run.train.empty())
         throw UsageError("pretrain whisper: name what to train on: --manifest FILE (may be given again)");
     const auto [folder, options] = open_run(app, o.out, o.resume, o.run);
@@ -71,7 +71,7 @@ int run(const Options& o, const CLI::App& app) {
 WAVLLM_PART(
     pretrain, whisper,
     {"whisper", "Whisper: the text of recordings, byte by byte",
-     "wavllm pretrain whisper --manifest samples/digits_train.tsv --steps 100 --out runs/whisper", [](CLI::App& app) {
+     "wavllm pretrain whisper --manifest samples/digits_train.tsv --steps 100 --out runs/whisper", [](cli::App& app) {
          auto o = std::make_shared<Options>();
          WhisperPretrainOptions& r = o->run;
          app.add_option("--manifest", r.train, "recordings with their texts, TSV or JSONL (may be given again)");
@@ -79,18 +79,18 @@ WAVLLM_PART(
          app.add_option("--out", o->out, "folder of the run")->required();
          app.add_flag("--resume", o->resume, "go on where the run's newest checkpoint stands");
          app.add_option("--size", r.size, "micro")->capture_default_str();
-         app.add_option("--steps", r.run.steps, "of the whole run")->capture_default_str()->check(CLI::PositiveNumber);
+         app.add_option("--steps", r.run.steps, "of the whole run")->capture_default_str()->positive();
          app.add_option("--warmup", r.run.warmup_steps, "steps until the rate is reached")
              ->capture_default_str()
-             ->check(CLI::NonNegativeNumber);
-         app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->check(CLI::PositiveNumber);
+             ->not_negative();
+         app.add_option("--rate", r.run.rate, "peak learning rate")->capture_default_str()->positive();
          app.add_option("--batch-seconds", r.batch_seconds, "of speech in a step, its second of silence included")
              ->capture_default_str()
-             ->check(CLI::PositiveNumber);
-         app.add_option("--save-every", r.run.save_every, "steps")->capture_default_str()->check(CLI::PositiveNumber);
+             ->positive();
+         app.add_option("--save-every", r.run.save_every, "steps")->capture_default_str()->positive();
          app.add_option("--validate-every", r.run.validate_every, "steps; 0: at the end")
              ->capture_default_str()
-             ->check(CLI::NonNegativeNumber);
+             ->not_negative();
          app.add_option("--seed", r.run.seed, "of weights and batches")->capture_default_str();
          return [o, &app] { return run(*o, app); };
      }});

@@ -23,7 +23,7 @@ std::vector<std::string> DecodeFlags::overrides() const {
     return values;
 }
 
-void add_decode_flags(CLI::App& app, DecodeFlags& flags, bool with_compat) {
+void add_decode_flags(cli::App& app, DecodeFlags& flags, bool with_compat) {
     app.add_option("--temperature", flags.temperature,
                    "draw tokens, the wilder the higher; 0: always the likeliest one");
     app.add_option("--top-k", flags.top_k, "draw from the likeliest K tokens; 0: from all");

@@ -24,6 +24,6 @@ struct DecodeFlags {
 };
 
 /// --temperature, --top-k, --top-p, --seed, --beams, --length-penalty; with_compat: --compat and --lora-scale too.
-void add_decode_flags(CLI::App& app, DecodeFlags& flags, bool with_compat);
+void add_decode_flags(cli::App& app, DecodeFlags& flags, bool with_compat);
 
 }  // namespace wavllm
