@@ -26,7 +26,8 @@ std::vector<double> losses(const TempFolder& folder, const std::string& out, con
     std::ifstream metrics(std::filesystem::path(folder / out) / "metrics.jsonl");
     std::vector<double> result;
     for (std::string line; std::getline(metrics, line);)
-        result.push_back(nlohmann::json::parse(line).at("loss").get<double>());
+        if (const auto json = nlohmann::json::parse(line); !json.contains("valid"))
+            result.push_back(json.at("loss").get<double>());
     return result;
 }
 
