@@ -1,10 +1,31 @@
 #include "models/parameter.h"
 
 #include "autograd/tape.h"
+#include "models/parameter_survey.h"
 #include "tensor/model_dtype.h"
 #include "tensor/philox.h"
 
 namespace wavllm {
+
+namespace {
+
+thread_local ParameterSurvey* survey = nullptr;
+
+}  // namespace
+
+ParameterSurvey::ParameterSurvey(Visit visit) : visit_(std::move(visit)), outer_(survey) {
+    survey = this;
+}
+
+ParameterSurvey::~ParameterSurvey() {
+    survey = outer_;
+}
+
+bool ParameterSurvey::sees(const std::string& name, const Shape& shape) {
+    if (survey == nullptr) return false;
+    survey->visit_(name, shape);
+    return true;
+}
 
 Tensor make_parameter(Tensor t, const std::string& name) {
     PurposeScope scope(Purpose::weights);
@@ -16,6 +37,7 @@ Tensor make_parameter(Tensor t, const std::string& name) {
 }
 
 Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const std::string& name) {
+    if (ParameterSurvey::sees(name, shape)) return {};
     PurposeScope scope(Purpose::weights);
     Tensor t = Tensor::empty(shape);
     const Philox rng(seed, "init." + name, 0);
@@ -26,6 +48,7 @@ Tensor uniform_parameter(const Shape& shape, double bound, uint64_t seed, const 
 }
 
 Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, const std::string& name) {
+    if (ParameterSurvey::sees(name, shape)) return {};
     PurposeScope scope(Purpose::weights);
     Tensor t = Tensor::empty(shape);
     const Philox rng(seed, "init." + name, 0);
@@ -36,6 +59,7 @@ Tensor normal_parameter(const Shape& shape, double deviation, uint64_t seed, con
 }
 
 Tensor constant_parameter(const Shape& shape, double value, const std::string& name) {
+    if (ParameterSurvey::sees(name, shape)) return {};
     PurposeScope scope(Purpose::weights);
     return make_parameter(Tensor::full(shape, value), name);
 }

@@ -71,8 +71,11 @@ GradientNorms Optimizer::norms(int64_t step) const {
         if (squares == 0 && setting(i).updates >= p.zero_updates)
             throw TrainingError(
                 "train: the gradient of parameter \"{}\" is exactly zero in step {}; something cuts it off from "
-                "the loss",
-                p.name, step);
+                "the loss{}",
+                p.name, step,
+                p.group == "prompt" ? ": of a LoRA whose B is zero its strength changes nothing; train LoRA first, or "
+                                      "beside it (trains=adapter+lora+prompt)"
+                                    : "");
         norms.groups[entries_[i].group] += squares;
     }
     double sum = 0;

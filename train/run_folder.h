@@ -4,22 +4,13 @@
 // adapter.safetensors (the result).
 
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "models/preset/preset.h"
+#include "train/adapter_file.h"
 #include "train/optimizer.h"
 
 namespace wavllm {
-
-/// The frozen models that an adapter stands on, by their part ("whisper", "llm"). identity: weights_identity
-/// (models/checkpoint/identity.h).
-struct BaseModel {
-    std::string name, identity;
-    bool operator==(const BaseModel&) const = default;
-};
-using BaseModels = std::map<std::string, BaseModel>;
 
 class RunFolder {
 public:
@@ -62,17 +53,5 @@ private:
     Preset preset_;
     BaseModels base_;
 };
-
-/// The base that is stored in an adapter file; empty in files from before it was stored.
-BaseModels adapter_base(const std::filesystem::path& file);
-/// Throws FileError, naming both, if the adapter in `file` was trained on other models than these.
-void check_adapter_base(const std::filesystem::path& file, const BaseModels& loaded);
-/// The preset that is stored in an adapter file.
-Preset adapter_preset(const std::filesystem::path& file);
-/// An adapter file's values copied into `parameters`. Throws FileError for a tensor that is missing or left over.
-void load_adapter(const std::filesystem::path& file, Parameters& parameters);
-/// The same for a run that begins where another ended: of a prompt adapter that the file lacks whole the new values
-/// stay. Returns whether it does.
-bool start_from_adapter(const std::filesystem::path& file, Parameters& parameters);
 
 }  // namespace wavllm

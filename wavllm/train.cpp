@@ -5,9 +5,12 @@
 #include "data/progress.h"
 #include "models/preset/compat.h"
 #include "models/wavllm/system.h"
+#include "tensor/text.h"
+#include "train/start.h"
 #include "train/trainer.h"
 #include "wavllm/command.h"
 #include "wavllm/support/home.h"
+#include "wavllm/support/model_files.h"
 #include "wavllm/support/random_system.h"
 #include "wavllm/support/speech.h"
 #include "wavllm/support/stopwatch.h"
@@ -31,6 +34,23 @@ std::vector<std::string> overrides(const Options& o) {
     if (!o.frozen.empty()) all.push_back("model.frozen_dtype=" + o.frozen);
     if (o.steps > 0) all.push_back(fmt::format("train.steps={}", o.steps));
     return all;
+}
+
+/// A model that has neither file nor name is said before there is a folder, with the ways to give it one.
+void expect_models(const Preset& preset) {
+    if (preset.model.random_weights) return;  // known sizes, which need no file
+    for (const auto& [key, name] :
+         {std::pair("whisper", &preset.model.whisper), {"wavlm", &preset.model.wavlm}, {"llm", &preset.model.llm}}) {
+        if (name->empty() && name == &preset.model.wavlm) continue;
+        try {
+            find_model(*name);
+        } catch (const UsageError& problem) {
+            throw UsageError(
+                "train: model.{0} of preset \"{1}\": {2}; name your own with --set model.{0}=FILE-OR-FOLDER, or draw "
+                "models of the preset's sizes at random with --random-weights",
+                key, printable(preset.name), problem.what());
+        }
+    }
 }
 
 int train(const Options& o) {
@@ -59,6 +79,8 @@ int train(const Options& o) {
         Preset preset = load_preset(preset_path(o.preset, home), values);
         if (o.plain) preset = plain_recipe(preset);
         for (const Manifests* m : {&preset.data.train, &preset.data.valid}) expect_manifests(*m, home);
+        expect_models(preset);
+        check_start(preset, home);  // before there is a folder
         return RunFolder::create(o.out.empty() ? "runs/" + preset.name : o.out, preset);
     }();
     const Stopwatch loading;
@@ -68,8 +90,7 @@ int train(const Options& o) {
     if (preset.model.random_weights) std::fputs(parameter_summary(system).c_str(), stdout);
     if (!preset.train.from.empty()) {
         Parameters parameters = system.model->parameters();
-        check_adapter_base(home / preset.train.from, base_models(preset));
-        if (start_from_adapter(home / preset.train.from, parameters))
+        if (start_from_adapter(start_file(preset.train.from, home), parameters))
             std::fprintf(stderr, "%s has no prompt adapter; a new one begins with r = alpha / rank\n",
                          preset.train.from.c_str());
     }

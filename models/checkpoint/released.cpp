@@ -219,6 +219,24 @@ ReleasedSizes released_sizes(const Checkpoint& c) {
     return k;
 }
 
+bool is_trained(const ReleasedTensor& tensor) {
+    return std::any_of(std::begin(kParts), std::end(kParts), [&](const PartName& p) {
+        return p.name == tensor.part && std::string_view(p.trained).starts_with("stage");
+    });
+}
+
+std::string ReleasedReport::problems() const {
+    std::string text;
+    for (const auto& [what, names] :
+         {std::pair("missing", &missing), {"left over", &left_over}, {"of another shape", &misshapen}}) {
+        if (names->empty()) continue;
+        const std::span<const std::string> some(names->data(), std::min<size_t>(names->size(), 4));
+        text += fmt::format("{}{} {}: {}{}", text.empty() ? "" : "; ", names->size(), what, fmt::join(some, ", "),
+                            names->size() > some.size() ? ", ..." : "");
+    }
+    return text;
+}
+
 std::vector<ReleasedTensor> released_tensors(const ReleasedSizes& sizes) {
     return Layout(sizes).tensors();
 }

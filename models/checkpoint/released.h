@@ -48,6 +48,8 @@ struct ReleasedSizes {
 bool is_released(const Checkpoint& checkpoint);
 /// Throws FileError naming the first tensor that is missing or has another number of dimensions.
 ReleasedSizes released_sizes(const Checkpoint& checkpoint);
+/// Whether training changes it: adapters, joint projection, LoRA and prompt adapter.
+bool is_trained(const ReleasedTensor& tensor);
 /// Every tensor that a checkpoint of these sizes has.
 std::vector<ReleasedTensor> released_tensors(const ReleasedSizes& sizes);
 
@@ -60,6 +62,8 @@ struct ReleasedReport {
     bool whole() const {
         return missing.empty() && left_over.empty() && misshapen.empty();
     }
+    /// The first few of each list of what is wrong, on one line.
+    std::string problems() const;
 };
 
 /// Holds a checkpoint to its own sizes. Throws FileError as released_sizes does.

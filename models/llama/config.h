@@ -1,4 +1,7 @@
 #pragma once
+#include <array>
+#include <utility>
+
 #include "kernels/rope/rope.h"
 #include "models/checkpoint/checkpoint.h"
 
@@ -14,6 +17,11 @@ struct LlamaConfig {
 
     int64_t head_dim() const {
         return dim / heads;
+    }
+    /// Input and output features of the projections q, k, v, o, which LoRA sits on.
+    std::array<std::pair<int64_t, int64_t>, 4> lora_dims() const {
+        const int64_t kv = kv_heads * head_dim();
+        return {{{dim, dim}, {dim, kv}, {dim, kv}, {dim, dim}}};
     }
     /// Throws UsageError naming the value that makes no sense.
     void check() const;

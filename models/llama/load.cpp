@@ -80,8 +80,7 @@ double Llama::embedding_rms() const {
 }
 
 std::array<std::pair<int64_t, int64_t>, 4> Llama::lora_dims() const {
-    const int64_t d = config_.dim, kv = config_.kv_heads * config_.head_dim();
-    return {{{d, d}, {d, kv}, {d, kv}, {d, d}}};
+    return config_.lora_dims();
 }
 
 }  // namespace wavllm

@@ -4,6 +4,7 @@
 
 #include "data/json.h"
 #include "models/lora/lora.h"
+#include "models/preset/ranges.h"
 #include "models/preset/values.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -74,6 +75,7 @@ void each_value(Preset& p, Visit&& visit) {
     visit("train.accumulate", &p.train.accumulate);
     visit("train.seed", &p.train.seed);
     visit("train.from", &p.train.from);
+    visit("train.from_changes", &p.train.from_changes);
     visit("train.adapter_rate", &p.train.adapter_rate);
     visit("train.lora_rate", &p.train.lora_rate);
     visit("train.prompt_rate", &p.train.prompt_rate);
@@ -168,6 +170,8 @@ void check_stage(const Preset& p, const Stage& s, const std::string& source) {
     const auto expect = [&](bool good, const char* what) {
         if (!good) throw UsageError("{}: {}", at, what);
     };
+    Stage copy = s;
+    check_ranges(table_of(copy, "stage."), at);
     one_of(at, "trains", s.trains,
            {"adapter", "lora", "adapter+lora", "prompt", "adapter+prompt", "lora+prompt", "adapter+lora+prompt"});
     expect(!s.does_train("prompt") || p.prompt_adapter.hidden > 0,
@@ -175,20 +179,10 @@ void check_stage(const Preset& p, const Stage& s, const std::string& source) {
     one_of(at, "decay", s.decay, {"cosine", "linear", "constant"});
     expect(!s.name.empty() && s.name.find_first_of(".=") == std::string::npos,
            "a stage's name must not be empty nor contain '.' or '='");
-    expect(s.steps > 0 && s.warmup_steps >= 0, "steps must be positive, warmup_steps not negative");
-    expect(s.adapter_rate >= 0 && s.lora_rate >= 0 && s.prompt_rate >= 0 && s.final_rate >= 0,
-           "learning rates must not be negative");
-    expect(s.ce_weight >= 0 && s.ctc_weight >= 0 && s.ce_weight + s.ctc_weight > 0,
-           "ce_weight and ctc_weight must not be negative, and one of them must be positive");
+    expect(s.ce_weight + s.ctc_weight > 0, "one of ce_weight and ctc_weight must be positive");
     expect(s.ce_weight > 0 || s.trains == "adapter",
            "without ce_weight the LLM does not run: it can only train the adapter");
-    expect(s.batch_seconds > 0 && s.batch_clips > 0, "batch_seconds and batch_clips must be positive");
-    expect(s.min_seconds >= 0 && (s.max_seconds == 0 || s.max_seconds > s.min_seconds),
-           "min_seconds must not be negative, max_seconds 0 or larger");
-    for (double share : {s.time_mask, s.channel_mask, s.feature_dropout})
-        expect(share >= 0 && share < 1, "time_mask, channel_mask and feature_dropout must be at least 0 and below 1");
-    expect(s.time_mask_frames > 0 && s.channel_mask_width > 0,
-           "time_mask_frames and channel_mask_width must be positive");
+    expect(s.max_seconds == 0 || s.max_seconds > s.min_seconds, "max_seconds must be 0 or above min_seconds");
     std::vector<std::string> sets;
     for (const auto& [name, path] : p.data.train) sets.push_back(name);
     double sum = 0;
@@ -196,7 +190,6 @@ void check_stage(const Preset& p, const Stage& s, const std::string& source) {
         if (std::find(sets.begin(), sets.end(), name) == sets.end())
             throw UsageError("{}: shares: no training set \"{}\"; data.train has: {}", at, printable(name),
                              fmt::join(sets, ", "));
-        expect(share >= 0, "shares must not be negative");
         sum += share;
     }
     expect(s.shares.empty() || sum > 0, "shares must not all be 0");
@@ -206,33 +199,19 @@ void check(const Preset& p, const std::string& source) {
     const auto expect = [&](bool good, const char* what) {
         if (!good) throw UsageError("{}: {}", source, what);
     };
+    Preset copy = p;
+    check_ranges(table_of(copy), source);
     one_of(source, "model.chat_template", p.model.chat_template, {"chatml", "llama2"});
     one_of(source, "model.encoder_padding", p.model.encoder_padding, {"30s", "tight"});
     one_of(source, "model.frozen_dtype", p.model.frozen_dtype,
            {"auto", "f32", "bf16", "int8", "q8_0", "q4_1", "q4_0", "q4"});
     one_of(source, "train.decay", p.train.decay, {"cosine", "linear", "constant"});
     one_of(source, "train.adapter_dtype", p.train.adapter_dtype, {"f32", "f16", "bf16"});
-    constexpr int64_t kLargest = 1 << 20;
-    expect(p.adapter.mid > 0 && p.adapter.mid % 2 == 0 && p.adapter.mid < kLargest,
-           "adapter.mid must be positive and even");
-    expect(p.adapter.acoustic_mid > 0 && p.adapter.acoustic_mid % 2 == 0 && p.adapter.acoustic_mid < kLargest,
-           "adapter.acoustic_mid must be positive and even");
-    expect(p.adapter.dim > 0 && p.adapter.dim < kLargest && p.adapter.bottleneck > 0 && p.adapter.bottleneck < kLargest,
-           "adapter.dim and adapter.bottleneck must be positive");
-    expect(p.adapter.out >= 0 && p.adapter.out < kLargest, "adapter.out must not be negative");
-    expect(p.adapter.taps % 2 == 1 && p.adapter.taps > 0 && p.adapter.taps < 64,
-           "adapter.taps must be odd, from 1 to 63");
+    expect(p.adapter.mid % 2 == 0, "adapter.mid must be even");
+    expect(p.adapter.acoustic_mid % 2 == 0, "adapter.acoustic_mid must be even");
+    expect(p.adapter.taps % 2 == 1, "adapter.taps must be odd");
     one_of(source, "connector.kind", p.connector.kind, {"wavllm", "qformer", "pooled"});
     const auto& c = p.connector;
-    for (const auto& [name, value] : {std::pair{"window", c.window},
-                                      {"queries", c.queries},
-                                      {"dim", c.dim},
-                                      {"heads", c.heads},
-                                      {"ffn", c.ffn},
-                                      {"layers", c.layers},
-                                      {"pool", c.pool}})
-        if (value < 1 || value >= kLargest)
-            throw UsageError("{}: connector.{} must be from 1 to {}, but is {}", source, name, kLargest - 1, value);
     if (c.dim % c.heads != 0)
         throw UsageError("{}: connector.heads={} does not divide connector.dim={}", source, c.heads, c.dim);
     expect(c.kind != "pooled" || p.model.wavlm.empty(),
@@ -242,38 +221,53 @@ void check(const Preset& p, const std::string& source) {
         c.kind == "wavllm" || !p.has_ctc(),
         "the CTC head (ctc_weight of a stage) is for connector.kind=wavllm: another connector's rows are not laid out "
         "for it");
-    expect(p.lora.rank > 0 && p.lora.rank < kLargest, "lora.rank must be positive");
-    expect(p.lora.dropout >= 0 && p.lora.dropout < 1, "lora.dropout must be at least 0 and below 1");
     lora_targets(p.lora.targets);
-    expect(p.model.norm_eps >= 0 && p.model.norm_eps < 1, "model.norm_eps must be at least 0 and below 1");
-    expect(p.prompt_adapter.hidden >= 0 && p.prompt_adapter.hidden < kLargest && p.prompt_adapter.clamp >= 0,
-           "prompt_adapter.hidden and clamp must not be negative");
-    expect(p.decode.temperature >= 0 && p.decode.top_k >= 0 && p.decode.top_p > 0 && p.decode.top_p <= 1,
-           "decode.temperature and top_k must not be negative, top_p in (0, 1]");
-    expect(p.decode.lora_scale >= 0, "decode.lora_scale must not be negative");
-    expect(p.decode.beams > 0 && p.decode.beams < 1024 && p.decode.seed >= 0,
-           "decode.beams must be positive, decode.seed not negative");
     expect(p.decode.beams == 1 || p.decode.temperature == 0,
            "decode: beam search takes the likeliest texts and draws none; give either beams or a temperature");
     expect(p.decode.beams == 1 || !p.decode.count_prompt, "decode.count_prompt needs decode.beams=1");
     expect(!(p.decode.begin_with_bos && p.model.chat_template != "llama2"),
            "decode.begin_with_bos: only the llama2 template has a token of its own before </SPEECH> to put BOS for");
-    expect(p.data.batch_seconds > 0 && p.data.batch_clips > 0 && p.data.bucket_batches > 0 && p.data.max_new_tokens > 0,
-           "data.batch_seconds, batch_clips, bucket_batches and max_new_tokens must be positive");
-    expect(p.train.steps > 0 && p.train.accumulate > 0 && p.train.seed >= 0,
-           "train.steps and accumulate must be positive, seed not negative");
-    expect(p.train.warmup_steps >= 0 && p.train.adapter_rate >= 0 && p.train.lora_rate >= 0,
-           "train.warmup_steps and learning rates must not be negative");
-    expect(p.train.beta1 >= 0 && p.train.beta1 < 1 && p.train.beta2 >= 0 && p.train.beta2 < 1,
-           "train.beta1 and beta2 must be in [0, 1)");
-    expect(p.train.save_every > 0 && p.train.keep > 0 && p.train.validate_every >= 0 && p.train.validate_clips >= 0,
-           "train.save_every and keep must be positive, validate_every and validate_clips not negative");
-    expect(p.ctc.merges >= 0 && p.ctc.frequent >= 0 && p.ctc.random >= 0,
-           "ctc.merges, ctc.frequent and ctc.random must not be negative");
     expect(!(p.ctc.drop_blanks || p.ctc.draft) || p.has_ctc(),
            "ctc.drop_blanks and ctc.draft need a stage with ctc_weight: the head must be trained");
     expect(!p.ctc.drop_repeats || p.ctc.drop_blanks, "ctc.drop_repeats needs ctc.drop_blanks");
-    for (const Stage& s : p.all_stages()) check_stage(p, s, source);
+    expect(p.train.from_changes.empty() || !p.train.from.empty(),
+           "train.from_changes says what may differ from the file in train.from, which is empty");
+    if (!p.model.random_weights && !p.model.tokenizer.empty())
+        throw UsageError(
+            "{}: model.tokenizer={} is for random weights (model.random_weights): a model in files has its own "
+            "tokenizer "
+            "beside it; leave model.tokenizer empty",
+            source, printable(p.model.tokenizer));
+    bool lora_moves = !p.train.from.empty();
+    for (const Stage& s : p.all_stages()) {
+        check_stage(p, s, source);
+        lora_moves = lora_moves || s.does_train("lora");
+        if (s.does_train("prompt") && !lora_moves)
+            throw UsageError(
+                "{}: stage \"{}\" trains the prompt adapter on a LoRA whose B is still zero, so no gradient would "
+                "reach "
+                "it: begin with a first stage's file (train.from=FILE), train LoRA in a stage before, or train both "
+                "(trains=adapter+lora+prompt)",
+                source, printable(s.name));
+    }
+}
+
+/// Throws UsageError for an override of a value that nothing would read in this preset.
+void check_is_read(const Preset& p, const std::string& text) {
+    const std::string name = text.substr(0, text.find('='));
+    const std::string& kind = p.connector.kind;
+    const auto expect = [&](bool read, const std::string& by) {
+        if (!read)
+            throw UsageError("--set {}: nothing would read it: {} is for {}", printable(text), printable(name), by);
+    };
+    if (name == "connector.pool")
+        expect(kind == "pooled", "connector.kind=pooled");
+    else if (name.starts_with("connector.") && name != "connector.kind")
+        expect(kind == "qformer", "connector.kind=qformer");
+    else if (name.starts_with("adapter.") && name != "adapter.output_norm")
+        expect(kind == "wavllm", "connector.kind=wavllm");
+    if (name == "adapter.acoustic_mid") expect(!p.model.wavlm.empty(), "a model with WavLM (model.wavlm)");
+    if (name.starts_with("ctc.")) expect(p.has_ctc(), "a CTC head, which a stage with a ctc_weight has");
 }
 
 /// Stages of the preset's JSON, each on top of what `train` and `data` say, then overrides "stages.NAME.VALUE=...".
@@ -364,6 +358,7 @@ Preset parse_preset(const nlohmann::ordered_json& json, const std::string& sourc
     }
     read_stages(p, stages, source, for_stages);
     check(p, source);
+    for (const std::string& text : overrides) check_is_read(p, text);
     return p;
 }
 

@@ -150,9 +150,13 @@ struct Preset {
         int64_t steps = 200;
         int64_t accumulate = 1;  ///< micro-batches a step
         int64_t seed = 1;
-        /// An adapter file whose values the run starts from; empty: random ones, from the seed. One of a first stage has
-        /// no prompt adapter: a new one begins with r = alpha / rank, where that stage ended.
+        /// An adapter file whose values the run starts from, or a released checkpoint (final.pt); empty: random ones,
+        /// from the seed. A relative path is taken from the current folder or, if nothing is there, from the project's.
+        /// One of a first stage has no prompt adapter: a new one begins with r = alpha / rank, where that stage ended.
         std::string from;
+        /// Names of values, joined by commas, that may differ from those the file was trained with (train/start.h):
+        /// "lora.alpha,model.chat_template". Any other that decides what its tensors compute must be the same.
+        std::string from_changes;
         double adapter_rate = 1e-3;  ///< peak learning rates
         double lora_rate = 5e-4;
         double prompt_rate = 1e-4;

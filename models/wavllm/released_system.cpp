@@ -1,5 +1,6 @@
 #include "models/wavllm/released_system.h"
 
+#include "data/json.h"
 #include "kernels/log_mel/log_mel.h"
 #include "tensor/model_dtype.h"
 
@@ -23,20 +24,25 @@ LoraConfig lora_config(const ReleasedSizes& k) {
     return {.rank = k.lora_rank, .alpha = static_cast<double>(k.lora_rank)};
 }
 
-/// The first few of each list that is not empty.
-std::string problems(const ReleasedReport& r) {
-    std::string text;
-    for (const auto& [what, names] :
-         {std::pair("missing", &r.missing), {"left over", &r.left_over}, {"of another shape", &r.misshapen}}) {
-        if (names->empty()) continue;
-        const std::span<const std::string> some(names->data(), std::min<size_t>(names->size(), 4));
-        text += fmt::format("{}{} {}: {}{}", text.empty() ? "" : "; ", names->size(), what, fmt::join(some, ", "),
-                            names->size() > some.size() ? ", ..." : "");
+}  // namespace
+
+ReleasedHeads heads_beside(const std::filesystem::path& file) {
+    const std::filesystem::path config = file.parent_path() / "config.json";
+    ReleasedHeads heads;
+    if (!std::filesystem::exists(config)) return heads;
+    const nlohmann::json json = read_json_file(config, 1 << 20);
+    for (const auto& [key, value] : {std::pair("whisper_heads", &heads.whisper), {"llm_heads", &heads.llama}}) {
+        if (!json.is_object() || !json.contains(key)) continue;
+        if (!json[key].is_number_integer() || json[key].get<int64_t>() < 1)
+            throw FileError("{}: \"{}\" must be a positive whole number", config.string(), key);
+        *value = json[key].get<int64_t>();
     }
-    return text;
+    return heads;
 }
 
-}  // namespace
+int64_t llama_heads(const ReleasedSizes& sizes, const ReleasedHeads& heads) {
+    return heads_of("LLaMA", heads.llama, sizes.dim, 128);
+}
 
 Preset released_preset(const ReleasedSizes& k) {
     Preset p;
@@ -63,7 +69,7 @@ ReleasedCheckpoint::ReleasedCheckpoint(const Checkpoint& checkpoint, const Relea
     : weights_(checkpoint) {
     const ReleasedReport report = check_released(checkpoint);
     if (!report.whole())
-        throw FileError("{}: not a whole released checkpoint: {}", checkpoint.path().string(), problems(report));
+        throw FileError("{}: not a whole released checkpoint: {}", checkpoint.path().string(), report.problems());
     const ReleasedSizes& k = sizes_ = report.sizes;
     const Preset preset = released_preset(k);
     whisper_ = {.dim = k.whisper_dim,
@@ -86,7 +92,7 @@ ReleasedCheckpoint::ReleasedCheckpoint(const Checkpoint& checkpoint, const Relea
     wavlm_.buckets = k.buckets;
     llama_.dim = k.dim;
     llama_.layers = k.layers;
-    llama_.heads = llama_.kv_heads = heads_of("LLaMA", heads.llama, k.dim, 128);
+    llama_.heads = llama_.kv_heads = llama_heads(k, heads);
     llama_.ffn = k.ffn;
     llama_.vocab = k.vocab;
     llama_.max_positions = 4096;

@@ -12,6 +12,12 @@ struct ReleasedHeads {
     int64_t whisper = 0, llama = 0;
 };
 
+/// Those in a config.json beside the checkpoint, {"whisper_heads": 4, "llm_heads": 3}; without one, none. Throws FileError for
+/// values that are no positive whole numbers.
+ReleasedHeads heads_beside(const std::filesystem::path& checkpoint);
+/// Heads of its LLaMA, given or of 128. Throws UsageError if they do not divide its width.
+int64_t llama_heads(const ReleasedSizes& sizes, const ReleasedHeads& heads);
+
 /// What a checkpoint of these sizes is, as a preset: the released code's 30 s padding, template, norm epsilon 1e-6 and limit
 /// 3 of r, alpha = rank (so r = 1 in a first stage), no output norm. The models' names are "released".
 Preset released_preset(const ReleasedSizes& sizes);

@@ -5,6 +5,7 @@
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/log_mel/log_mel.h"
+#include "models/parameter_survey.h"
 #include "models/wavlm/waveform.h"
 #include "tensor/model_dtype.h"
 #include "tensor/text.h"
@@ -15,9 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEncoder* wavlm, const Llama& llama) {
+/// Without output_norm, which needs more than configurations.
+BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmConfig* wavlm, int64_t llm_dim) {
     BridgeConfig config;
-    config.llm_dim = llama.config().dim;
+    config.llm_dim = llm_dim;
     config.semantic = {encoder_dim,
                        p.adapter.mid,
                        p.adapter.dim,
@@ -26,15 +28,14 @@ BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEnco
                        p.adapter.taps};
     if (wavlm != nullptr) {
         config.acoustic = config.semantic;
-        config.acoustic->in = wavlm->config().dim;
+        config.acoustic->in = wavlm->dim;
         config.acoustic->mid = p.adapter.acoustic_mid;
-        config.acoustic_layers = wavlm->config().layers + 1;
+        config.acoustic_layers = wavlm->layers + 1;
     }
-    config.output_norm = p.adapter.output_norm ? llama.embedding_rms() : 0;
     const auto& c = p.connector;
     if (c.kind == "qformer")
         config.qformer = QFormerConfig{.in = encoder_dim,
-                                       .acoustic_in = wavlm != nullptr ? wavlm->config().dim : 0,
+                                       .acoustic_in = wavlm != nullptr ? wavlm->dim : 0,
                                        .window = c.window,
                                        .queries = c.queries,
                                        .dim = c.dim,
@@ -45,6 +46,17 @@ BridgeConfig bridge_config(const Preset& p, int64_t encoder_dim, const WavlmEnco
     else if (c.kind == "pooled")
         config.pooled = PooledConfig{.in = encoder_dim, .frames = c.pool, .out = config.llm_dim};
     return config;
+}
+
+LoraConfig lora_config(const Preset& p) {
+    return {p.lora.rank, p.lora.alpha, p.lora.dropout, lora_targets(p.lora.targets)};
+}
+
+PromptAdapterConfig prompt_adapter_config(const Preset& p, int64_t llm_dim) {
+    return {.dim = llm_dim,
+            .hidden = p.prompt_adapter.hidden,
+            .start = p.lora.alpha / static_cast<double>(p.lora.rank),
+            .clamp = p.prompt_adapter.clamp};
 }
 
 /// WavLM's hidden states of each clip, [layers, T2, C2] bf16.
@@ -94,14 +106,9 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
         s.mel_filters = model_input(kernels::make_mel_filters(s.encoder->config().mels, model_dtype()));
     }
     const auto seed = static_cast<uint64_t>(preset.train.seed);
-    const LoraConfig lora{preset.lora.rank, preset.lora.alpha, preset.lora.dropout, lora_targets(preset.lora.targets)};
+    const int64_t llm_dim = s.llama->config().dim;
     PromptAdapter prompt_adapter;
-    if (preset.prompt_adapter.hidden > 0)
-        prompt_adapter = PromptAdapter({.dim = s.llama->config().dim,
-                                        .hidden = preset.prompt_adapter.hidden,
-                                        .start = lora.alpha / static_cast<double>(lora.rank),
-                                        .clamp = preset.prompt_adapter.clamp},
-                                       seed);
+    if (preset.prompt_adapter.hidden > 0) prompt_adapter = PromptAdapter(prompt_adapter_config(preset, llm_dim), seed);
     CtcHead ctc;
     if (preset.has_ctc()) {
         CtcHeadConfig config{.drop_blanks = preset.ctc.drop_blanks,
@@ -113,12 +120,25 @@ System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> 
                 return tokenizer->encode(tokenizer->decode(pieces));
             };
         if (preset.ctc.merges > 0) config.tokens = s.tokenizer->pieces(preset.ctc.merges);
-        ctc = CtcHead(s.llama->config().dim, seed, std::move(config));
+        ctc = CtcHead(llm_dim, seed, std::move(config));
     }
-    s.model = std::make_unique<Wavllm>(
-        s.llama, SpeechBridge(bridge_config(preset, s.encoder->config().dim, s.wavlm.get(), *s.llama), seed),
-        Lora(lora, s.llama->config().layers, s.llama->lora_dims(), seed), std::move(ctc), std::move(prompt_adapter));
+    BridgeConfig bridge =
+        bridge_config(preset, s.encoder->config().dim, s.wavlm ? &s.wavlm->config() : nullptr, llm_dim);
+    bridge.output_norm = preset.adapter.output_norm ? s.llama->embedding_rms() : 0;
+    s.model = std::make_unique<Wavllm>(s.llama, SpeechBridge(bridge, seed),
+                                       Lora(lora_config(preset), s.llama->config().layers, s.llama->lora_dims(), seed),
+                                       std::move(ctc), std::move(prompt_adapter));
     return s;
+}
+
+void survey_parameters(const Preset& preset, const BaseConfigs& base,
+                       const std::function<void(const std::string& name, const Shape& shape)>& visit) {
+    const ParameterSurvey survey(visit);
+    const int64_t llm_dim = base.llama.dim;
+    SpeechBridge(bridge_config(preset, base.whisper.dim, base.wavlm ? &*base.wavlm : nullptr, llm_dim), 0);
+    Lora(lora_config(preset), base.llama.layers, base.llama.lora_dims(), 0);
+    if (preset.has_ctc()) CtcHead(llm_dim, 0);
+    if (preset.prompt_adapter.hidden > 0) PromptAdapter(prompt_adapter_config(preset, llm_dim), 0);
 }
 
 std::vector<EncodedClip> encode_clips(const System& system, std::span<const std::span<const float>> clips) {

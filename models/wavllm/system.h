@@ -2,6 +2,7 @@
 // Everything a preset names, loaded: encoder, language model, tokenizer, and a WavLLM on top.
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -30,6 +31,16 @@ struct System {
 System build_system(const Preset& preset, std::shared_ptr<const WhisperEncoder> encoder,
                     std::shared_ptr<const Llama> llama, std::shared_ptr<const Tokenizer> tokenizer,
                     std::shared_ptr<const WavlmEncoder> wavlm = {});
+
+/// The configurations of what a preset names, which are read without any weights.
+struct BaseConfigs {
+    WhisperConfig whisper{};
+    std::optional<WavlmConfig> wavlm{};
+    LlamaConfig llama{};
+};
+/// Hands on name and shape of every parameter that build_system would make, and makes none; `visit` may throw.
+void survey_parameters(const Preset& preset, const BaseConfigs& base,
+                       const std::function<void(const std::string& name, const Shape& shape)>& visit);
 
 /// Encoder features of clips (16 kHz samples), padded as the preset says or as given. A clip's bits depend neither on the others nor
 /// on the number of threads. Booked to data. Throws UsageError for a clip that is too short for WavLM.

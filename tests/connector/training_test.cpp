@@ -129,12 +129,13 @@ TEST_CASE("the comparison systems are presets of the same program") {
     const std::filesystem::path presets = std::filesystem::path(WAVLLM_SOURCE_DIR) / "presets";
     const std::vector<std::string> micro{"connector.dim=24", "connector.heads=3", "connector.ffn=32",
                                          "connector.window=5"};
+    const std::vector<std::string> none;
     LlamaConfig config = tiny_llama_config();
     config.vocab = 256;  // bytes
     const auto llama = std::make_shared<const Llama>(random_llama(config, 3));
     const System tiny = tiny_system();
-    const auto names_of = [&](const char* file) {
-        const Preset p = load_preset(presets / file, micro);
+    const auto names_of = [&](const char* file, const std::vector<std::string>& set) {
+        const Preset p = load_preset(presets / file, set);
         const System s = build_system(p, tiny.encoder, llama, tiny.tokenizer);
         std::string names;
         for (const Parameter& q : s.model->parameters()) names += q.name + "\n";
@@ -145,7 +146,7 @@ TEST_CASE("the comparison systems are presets of the same program") {
         clear_tape();
         return names;
     };
-    const std::string salmonn = names_of("salmonn-small.json"), qwen = names_of("qwen-audio-small.json");
+    const std::string salmonn = names_of("salmonn-small.json", micro), qwen = names_of("qwen-audio-small.json", none);
     CHECK(salmonn.find("speech_Qformer.bert.encoder.layer.1.crossattention.self.value.weight") != std::string::npos);
     CHECK(salmonn.find("subsample") == std::string::npos);
     CHECK(salmonn.find("wq_lora_A") != std::string::npos);
@@ -160,7 +161,7 @@ TEST_CASE("the comparison systems are presets of the same program") {
     refuses({"connector.kind=q-former"}, "wavllm, qformer, pooled");
     refuses({"connector.heads=7"}, "does not divide connector.dim=768");
     refuses({"connector.kind=pooled", "model.wavlm=folder"}, "hears Whisper alone");
-    refuses({"connector.window=0"}, "connector.window must be from 1");
+    refuses({"connector.window=0"}, "connector.window must be at least 1");
     refuses({"stages.pretrain.ctc_weight=1"}, "connector.kind=wavllm");
     refuses({"decode.lora_scale=-1"}, "lora_scale");
 }

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "models/checkpoint/checkpoint.h"
 #include "tests/program/program.h"
 
 using namespace wavllm;
@@ -55,6 +56,12 @@ TEST_CASE("program: sizes that are not known are refused, with those that are") 
                                          (folder / "run").string(), "--set", "model.llm=llama-9"});
     CHECK(r.code == 1);
     CHECK(r.err.find("llama-2-7b-chat") != std::string::npos);
+    // and without --random-weights, the ways to have such a model
+    const ProgramResult files = run_program({"train", "--preset", "7b", "--out", (folder / "files").string()});
+    CHECK(files.code == 1);
+    for (const char* part : {"--set model.whisper=FILE-OR-FOLDER", "--random-weights"})
+        CHECK_MESSAGE(files.err.find(part) != std::string::npos, files.err);
+    CHECK(!std::filesystem::exists(folder / "files"));
 }
 
 TEST_CASE(
@@ -95,6 +102,42 @@ TEST_CASE(
         return std::stod(r.err.substr(at + 1 + 25));  // the peak, in MB, behind what is there now
     };
     CHECK(weights_with("q8_0") < 0.6 * weights_with("f32"));
+    // its base must be there, whole, and the same
+    const auto with_base = [&](const std::string& base) {
+        const auto file = open_checkpoint(adapter);
+        std::vector<TensorToStore> tensors;
+        for (const StoredTensor& t : file->tensors()) tensors.push_back({t.name, t.dtype, t.shape, t.bytes});
+        std::vector<std::pair<std::string, std::string>> metadata{
+            {"preset", file->metadata().at("__metadata__").at("preset").get<std::string>()}};
+        if (!base.empty()) metadata.emplace_back("base", base);
+        write_safetensors(folder / "changed.safetensors", tensors, metadata);
+        return (folder / "changed.safetensors").string();
+    };
+    const auto refused = [&](const std::vector<std::string>& command, const std::string& what) {
+        const ProgramResult p = run_program(command);
+        CHECK(p.code == 1);
+        CHECK_MESSAGE(p.err.find(what) != std::string::npos, p.err);
+    };
+    const std::string clip = std::string(WAVLLM_SOURCE_DIR) + "/samples/digits/0_george_0.flac";
+    for (const char* base :
+         {"", "{}", R"({"llm": {"name": "llama-micro", "identity": "drawn at random from seed 7"}})"})
+        refused({"transcribe", "--adapter", with_base(base), clip}, "it does not say which");
+    refused({"transcribe", "--adapter", with_base("[1]"), clip}, "no text");
+    // a second stage with other values, from another seed, from a file that says nothing: no folder is left behind
+    const std::vector<std::string> second{
+        "train", "--preset", "micro", "--steps", "1", "--out", folder / "x", "--set", "train.from=" + adapter};
+    const auto with = [&](std::vector<std::string> set) {
+        std::vector<std::string> command = second;
+        for (const std::string& s : set) command.insert(command.end(), {"--set", s});
+        return command;
+    };
+    refused(with({"train.seed=7", "lora.alpha=64"}), "--set lora.alpha=16");
+    refused(with({"train.seed=8"}), "drawn at random from seed 7");
+    refused(with({"train.seed=7", "train.from=" + with_base("")}), "it does not say which");
+    CHECK(!std::filesystem::exists(folder / "x"));
+    r = run_program(with({"train.seed=7", "lora.alpha=64", "train.from_changes=lora.alpha"}));
+    CHECK_MESSAGE(r.code == 0, r.err);
+    CHECK(r.err.find("lora.alpha changes from 16") != std::string::npos);
     // an adapter of both encoders has no place in a model of one
     r = run_program({"train", "--preset", "micro", "--steps", "3", "--out", folder / "other", "--set", "train.seed=7",
                      "--set", "model.wavlm=", "--set", "train.from=" + adapter});

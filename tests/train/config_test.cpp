@@ -45,6 +45,50 @@ TEST_CASE("what is wrong in a preset is named, with the nearest right name") {
     CHECK_THROWS_AS(parse("[]"), UsageError);
 }
 
+TEST_CASE("every number of a preset has a range") {
+    const auto parse = [](std::vector<std::string> set, const char* text = "{}") {
+        return parse_preset(nlohmann::json::parse(text), "p.json", set);
+    };
+    for (const std::string set :
+         {"train.clip_norm=-1", "train.weight_decay=-3", "train.eps=-1", "train.eps=0", "lora.alpha=-4", "lora.alpha=0",
+          "train.prompt_rate=-1", "train.final_rate=-0.5", "train.final_rate=2", "decode.length_penalty=1e300",
+          "train.adapter_rate=1e300", "data.batch_seconds=0", "train.seed=-1", "model.norm_eps=1"}) {
+        CAPTURE(set);
+        CHECK_THROWS_WITH_AS(parse({set}), doctest::Contains((set.substr(0, set.find('=')) + " must be").c_str()),
+                             UsageError);
+    }
+    for (const char* set : {"train.clip_norm=nan", "train.clip_norm=inf", "train.clip_norm=1e999"})
+        CHECK_THROWS_AS(parse({set}), UsageError);
+    const char* stages = R"({"data": {"train": {"a": "a.tsv"}},
+        "stages": [{"name": "s", "ctc_weight": 0.5, "shares": {"a": 1}}]})";
+    for (const std::string set : {"ctc_weight=-1", "ce_weight=1e300", "time_mask=1", "prompt_rate=-1", "steps=0"}) {
+        CAPTURE(set);
+        CHECK_THROWS_WITH_AS(parse({"stages.s." + set}, stages),
+                             doctest::Contains((set.substr(0, set.find('=')) + " must be").c_str()), UsageError);
+    }
+    CHECK_THROWS_WITH_AS(parse({"stages.s.shares.a=-1"}, stages), doctest::Contains("the share of \"a\" must be"),
+                         UsageError);
+    // a number that was forgotten there would be refused here: the defaults and these stages name all of them
+    CHECK(parse({}, stages).stages.size() == 1);
+    CHECK(parse({"train.clip_norm=0", "train.weight_decay=0.1", "ctc.blank_margin=-1"}, stages).train.clip_norm == 0);
+}
+
+TEST_CASE("an override that nothing would read is refused, with what it is for") {
+    const auto parse = [](std::vector<std::string> set) {
+        return parse_preset(nlohmann::ordered_json::object(), "p.json", set);
+    };
+    CHECK_THROWS_WITH_AS(parse({"connector.window=3"}), doctest::Contains("connector.kind=qformer"), UsageError);
+    CHECK_THROWS_WITH_AS(parse({"connector.pool=3"}), doctest::Contains("connector.kind=pooled"), UsageError);
+    CHECK_THROWS_WITH_AS(parse({"adapter.mid=32", "connector.kind=qformer"}),
+                         doctest::Contains("connector.kind=wavllm"), UsageError);
+    CHECK_THROWS_WITH_AS(parse({"adapter.acoustic_mid=32"}), doctest::Contains("model.wavlm"), UsageError);
+    CHECK_THROWS_WITH_AS(parse({"ctc.merges=32"}), doctest::Contains("ctc_weight"), UsageError);
+    CHECK_THROWS_WITH_AS(parse({"model.tokenizer=/nope"}), doctest::Contains("random weights"), UsageError);
+    CHECK(parse({"connector.kind=qformer", "connector.window=3"}).connector.window == 3);
+    CHECK(parse({"model.tokenizer=/nope", "model.random_weights=true"}).model.tokenizer == "/nope");
+    CHECK(parse({"adapter.output_norm=false", "connector.kind=pooled", "connector.pool=3"}).connector.pool == 3);
+}
+
 TEST_CASE("stages: what they do not say they take from train and data; overrides by name; and back to JSON") {
     const auto json = nlohmann::json::parse(R"({
         "data": {"train": {"synth": "s.tsv", "real": "r.tsv"}, "batch_seconds": 50},

@@ -206,9 +206,25 @@ TEST_CASE("an adapter knows its base: on another one it is refused, and both are
     // the same weights under another name or path are the same base
     other["llm"] = {"/models/another", std::string(64, 'b')};
     check_adapter_base(run.adapter_file(), other);
-    // adapters from before say nothing, so nothing can be held against them
-    run.set_base({});
+    // what says nothing, or not everything, cannot be held to anything
+    for (const BaseModels& known : {BaseModels{}, BaseModels{{"llm", base.at("llm")}}}) {
+        run.set_base(known);
+        run.save_adapter(model.parameters());
+        CHECK(adapter_base(run.adapter_file()) == known);
+        CHECK_THROWS_WITH_AS(check_adapter_base(run.adapter_file(), base), doctest::Contains("does not say which"),
+                             FileError);
+    }
+    run.set_base(base);
     run.save_adapter(model.parameters());
-    CHECK(adapter_base(run.adapter_file()).empty());
-    check_adapter_base(run.adapter_file(), other);
+    const BaseModels without{{"llm", base.at("llm")}};
+    CHECK_THROWS_WITH_AS(check_adapter_base(run.adapter_file(), without),
+                         doctest::Contains("trained with the whisper \"whisper-base\", but is to be loaded without"),
+                         FileError);
+    // what is no hash is shown whole: the seed at its end is all that differs
+    run.set_base({{"llm", {"llama-micro", "drawn at random from seed 1"}}});
+    run.save_adapter(model.parameters());
+    const BaseModels drawn{{"llm", {"llama-micro", "drawn at random from seed 2"}}};
+    const std::string seeds = message_of<FileError>([&] { check_adapter_base(run.adapter_file(), drawn); });
+    CHECK_MESSAGE(seeds.find("from seed 1") < seeds.find("from seed 2"), seeds);
+    CHECK(seeds.find("from seed 2") != std::string::npos);
 }

@@ -12,6 +12,7 @@
 #include "models/weights.h"
 #include "tests/support/stage2_model.h"
 #include "tests/support/temp_folder.h"
+#include "train/start.h"
 
 using namespace wavllm;
 using namespace wavllm::tests;
@@ -139,6 +140,12 @@ TEST_CASE("presets of the second stage: what does not go together is an error th
     };
     CHECK_THROWS_WITH_AS(parse(R"({"train": {"trains": "adapter+prompt"}})"),
                          doctest::Contains("prompt_adapter.hidden is 0"), UsageError);
+    for (const char* trains : {"prompt", "adapter+prompt"}) {
+        const std::string text =
+            fmt::format(R"({{"prompt_adapter": {{"hidden": 8}}, "train": {{"trains": "{}"}}}})", trains);
+        CHECK_THROWS_WITH_AS(parse(text.c_str()), doctest::Contains("LoRA whose B is still zero"), UsageError);
+        CHECK(parse(text.c_str(), {"train.from=x"}).train.from == "x");
+    }
     CHECK_THROWS_WITH_AS(parse(R"({"lora": {"targets": "q,x"}})"), doctest::Contains("some of q, k, v and o"),
                          UsageError);
     CHECK_THROWS_WITH_AS(parse(R"({"decode": {"beams": 4, "temperature": 0.5}})"), doctest::Contains("either beams or"),

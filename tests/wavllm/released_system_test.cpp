@@ -102,3 +102,47 @@ TEST_CASE("program: transcribe and eval take a released checkpoint for an adapte
     CHECK(r.code == 1);
     CHECK_MESSAGE(r.err.find("\"llm_heads\" must be") != std::string::npos, r.err);
 }
+
+TEST_CASE("program: train goes on from a released checkpoint, on its own frozen models") {
+    namespace fs = std::filesystem;
+    const TempFolder folder;
+    const std::string released = folder / "final.pt";
+    fs::create_symlink(fs::absolute(shared("golden/final.pt")), released);
+    folder.write("config.json", R"({"whisper_heads": 4, "llm_heads": 3})");
+    const auto runs = [](const std::vector<std::string>& command) {
+        const ProgramResult r = run_program(command);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+    };
+    runs({"convert", released, folder / "whisper", "--part", "whisper", "--heads", "4"});
+    runs({"convert", released, folder / "wavlm", "--part", "wavlm"});
+    runs({"convert", released, folder / "llama", "--part", "llama", "--naming", "hf", "--heads", "3"});
+    fs::copy(shared("data/tokenizer/llama2.tokenizer.model"), folder / "llama" / "tokenizer.model");
+    const ReleasedSizes k = released_sizes(*open_checkpoint(released));
+    const auto command = [&](const std::string& out, const std::vector<std::string>& more) {
+        std::vector<std::string> all{"train",   "--preset", "7b",         "--compat", "released",
+                                     "--steps", "1",        "--no-cache", "--out",    folder / out};
+        const std::vector<std::string> values{"model.whisper=" + (folder / "whisper").string(),
+                                              "model.wavlm=" + (folder / "wavlm").string(),
+                                              "model.llm=" + (folder / "llama").string(),
+                                              "model.frozen_dtype=f32",
+                                              "train.from=" + released,
+                                              fmt::format("adapter.mid={}", k.semantic.mid),
+                                              fmt::format("adapter.acoustic_mid={}", k.acoustic.mid),
+                                              fmt::format("adapter.dim={}", k.semantic.dim),
+                                              fmt::format("adapter.bottleneck={}", k.semantic.bottleneck),
+                                              fmt::format("adapter.out={}", k.semantic.out),
+                                              fmt::format("lora.rank={}", k.lora_rank),
+                                              fmt::format("lora.alpha={}", k.lora_rank),
+                                              "prompt_adapter.hidden=16",
+                                              "train.trains=adapter+lora+prompt"};
+        for (const std::string& set : values) all.insert(all.end(), {"--set", set});
+        all.insert(all.end(), more.begin(), more.end());
+        return all;
+    };
+    ProgramResult r = run_program(command("other", {"--set", "model.norm_eps=1e-5"}));
+    CHECK(r.code == 1);
+    CHECK_MESSAGE(r.err.find("--set model.norm_eps=1e-06") != std::string::npos, r.err);
+    runs(command("run", {}));
+    CHECK(fs::exists(folder / "run" / "adapter.safetensors"));
+}

@@ -9,6 +9,7 @@
 #include "tensor/atomic_file.h"
 #include "tensor/text.h"
 #include "tensor/thread_pool.h"
+#include "train/start.h"
 #include "wavllm/report/report.h"
 #include "wavllm/support/home.h"
 #include "wavllm/support/model_files.h"
@@ -99,7 +100,7 @@ void record_origin(RunFolder& run, const System& system) {
     add_model(files, "speech encoder", p.model.whisper, p.model.random_weights);
     if (!p.model.wavlm.empty()) add_model(files, "acoustic encoder", p.model.wavlm, p.model.random_weights);
     add_model(files, "language model", p.model.llm, p.model.random_weights);
-    if (!p.train.from.empty()) add_file(files, "start", p.train.from, home_folder() / p.train.from);
+    if (!p.train.from.empty()) add_file(files, "start", p.train.from, start_file(p.train.from, home_folder()));
     add_manifests(files, "training clips", p.data.train);
     add_manifests(files, "validation clips", p.data.valid);
     add_manifests(files, "test clips", p.data.test);

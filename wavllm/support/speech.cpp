@@ -3,9 +3,11 @@
 #include "data/json.h"
 #include "data/progress.h"
 #include "models/checkpoint/identity.h"
+#include "models/known_sizes.h"
 #include "models/wavllm/released_system.h"
 #include "models/whisper/whisper.h"
 #include "tensor/text.h"
+#include "train/start.h"
 #include "wavllm/report/report.h"
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/model_files.h"
@@ -52,6 +54,30 @@ BaseModels base_models(const Preset& preset) {
                                    : weights_identity(*open_checkpoint(find_model(*name).model()))};
     }
     return result;
+}
+
+BaseConfigs base_configs(const Preset& preset) {
+    const auto& [whisper, wavlm, llm] = std::tie(preset.model.whisper, preset.model.wavlm, preset.model.llm);
+    BaseConfigs configs;
+    if (preset.model.random_weights) {
+        configs.whisper = known_whisper_encoder(whisper);
+        if (!wavlm.empty()) configs.wavlm = known_wavlm(wavlm);
+        configs.llama = known_llama(llm);
+        return configs;
+    }
+    const auto open = [](const std::string& name) { return open_checkpoint(find_model(name).model()); };
+    configs.whisper = whisper_config(*open(whisper));
+    if (!wavlm.empty()) configs.wavlm = wavlm_config(*open(wavlm));
+    configs.llama = llama_config(*open(llm));
+    return configs;
+}
+
+void check_start(const Preset& preset, const std::filesystem::path& home) {
+    if (preset.train.from.empty()) return;
+    const AdapterFile file(start_file(preset.train.from, home));
+    for (const std::string& line : check_start(file, preset, base_models(preset)))
+        std::fprintf(stderr, "%s\n", line.c_str());
+    file.check_shapes(preset, base_configs(preset), /*may_lack_prompt_adapter=*/true);
 }
 
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
@@ -142,25 +168,6 @@ TrainReport train_run(System& system, std::span<const ExampleSet> train, std::sp
     return report;
 }
 
-namespace {
-
-/// "whisper_heads" and "llm_heads" of the config.json beside a released checkpoint, where there is one.
-ReleasedHeads heads_beside(const std::filesystem::path& file) {
-    const std::filesystem::path config = file.parent_path() / "config.json";
-    ReleasedHeads heads;
-    if (!std::filesystem::exists(config)) return heads;
-    const nlohmann::json json = read_json_file(config, 1 << 20);
-    for (const auto& [key, value] : {std::pair("whisper_heads", &heads.whisper), {"llm_heads", &heads.llama}}) {
-        if (!json.is_object() || !json.contains(key)) continue;
-        if (!json[key].is_number_integer() || json[key].get<int64_t>() < 1)
-            throw FileError("{}: \"{}\" must be a positive whole number", config.string(), key);
-        *value = json[key].get<int64_t>();
-    }
-    return heads;
-}
-
-}  // namespace
-
 System load_adapter_system(const std::filesystem::path& adapter, const std::string& frozen) {
     if (const auto checkpoint = open_checkpoint(adapter); is_released(*checkpoint)) {
         System system = load_released_system(*checkpoint, open_tokenizer_beside(adapter), heads_beside(adapter),
@@ -168,12 +175,14 @@ System load_adapter_system(const std::filesystem::path& adapter, const std::stri
         system.preset.model.frozen_dtype = frozen;
         return system;
     }
-    Preset preset = adapter_preset(adapter);
+    const AdapterFile file(adapter);
+    Preset preset = file.preset();
     if (frozen != "auto") preset.model.frozen_dtype = frozen;
-    check_adapter_base(adapter, base_models(preset));
+    file.check_base(base_models(preset));
+    file.check_shapes(preset, base_configs(preset));  // before anything is made of its sizes
     System system = load_system(preset);
     Parameters parameters = system.model->parameters();
-    load_adapter(adapter, parameters);
+    file.copy_to(parameters);
     return system;
 }
 

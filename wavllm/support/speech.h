@@ -13,6 +13,11 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
 System load_system(const Preset& preset);
 /// What an adapter of this preset stands on.
 BaseModels base_models(const Preset& preset);
+/// The configurations of the models that the preset names; no weights are read.
+BaseConfigs base_configs(const Preset& preset);
+/// Holds the adapter that train.from names, if it names one, to the preset and its models, and prints on stderr what
+/// differs on purpose. Throws what start_file, check_start (train/start.h) and AdapterFile::check_shapes throw.
+void check_start(const Preset& preset, const std::filesystem::path& home);
 /// load_examples with a progress bar where something has to be encoded.
 std::vector<SpeechExample> load_with_progress(const System& system, const FeatureCache* cache,
                                               std::span<const std::filesystem::path> manifests, const std::string& what,
