@@ -11,6 +11,7 @@
 
 #include "autograd/tape.h"
 #include "data/audio.h"
+#include "data/chat_turn.h"
 #include "data/json.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "infer/evaluate.h"
@@ -76,6 +77,8 @@ TEST_CASE("a released checkpoint as a system: tokens in and out are the released
 TEST_CASE("a released checkpoint whose numbers of heads no published model has must be told") {
     const auto checkpoint = open_checkpoint(shared("golden/final.pt"));
     CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {}), doctest::Contains("its LLaMA is 24 wide"), UsageError);
+    CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {.whisper = 4}),
+                         doctest::Contains("\"llm_heads\" in a config.json"), UsageError);
     CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {.whisper = 5, .llama = 3}),
                          doctest::Contains("its Whisper is 64 wide, which 5 heads do not divide"), UsageError);
 }
@@ -101,4 +104,41 @@ TEST_CASE("program: transcribe and eval take a released checkpoint for an adapte
     r = run_program(command);
     CHECK(r.code == 1);
     CHECK_MESSAGE(r.err.find("\"llm_heads\" must be") != std::string::npos, r.err);
+}
+
+namespace {
+
+/// final.pt with all that it needs beside it.
+std::string released_folder(const TempFolder& folder) {
+    namespace fs = std::filesystem;
+    fs::create_symlink(fs::absolute(shared("golden/final.pt")), folder / "final.pt");
+    fs::create_symlink(fs::absolute(shared("data/tokenizer/llama2.tokenizer.model")), folder / "tokenizer.model");
+    folder.write("config.json", R"({"whisper_heads": 4, "llm_heads": 3})");
+    return (folder / "final.pt").string();
+}
+
+}  // namespace
+
+TEST_CASE(
+    "program: transcribe --compat released: --max-tokens wins, and the limit that is named is the one that held") {
+    const TempFolder folder;
+    const std::string file = released_folder(folder), wav = shared("golden/audio_a.wav").string();
+    const auto tokenizer = open_sentencepiece(folder / "tokenizer.model");
+    const auto run = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> all{"transcribe", "--adapter", file, wav, "--json"};
+        all.insert(all.end(), more.begin(), more.end());
+        const ProgramResult r = run_program(all);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        return std::pair(r.err, nlohmann::json::parse(r.out).at("text").get<std::string>());
+    };
+    const auto [few_said, few] = run({"--compat", "released", "--max-tokens", "5"});
+    CHECK_MESSAGE(few_said.find("more than 5 tokens") != std::string::npos, few_said);
+    CHECK(tokenizer->encode(few).size() <= 15);  // 5 random tokens may be spelt anew
+    const std::string prompt = "Transcribe.";
+    const auto [many_said, many] = run({"--compat", "released", "--temperature", "0", "--prompt", prompt});
+    const Prompt parts = make_prompt(ChatTemplate::llama2, prompt, true);
+    const size_t counted = prompt_ids(*tokenizer, parts).right.size() - 1;
+    CHECK_MESSAGE(many_said.find(fmt::format("more than {} tokens", 512 - counted)) != std::string::npos, many_said);
+    CHECK(many.size() > 4 * few.size());
 }
