@@ -142,3 +142,36 @@ TEST_CASE(
     CHECK_MESSAGE(many_said.find(fmt::format("more than {} tokens", 512 - counted)) != std::string::npos, many_said);
     CHECK(many.size() > 4 * few.size());
 }
+
+TEST_CASE("program: flags that would do nothing are refused") {
+    const TempFolder folder;
+    const std::string file = released_folder(folder), wav = shared("golden/audio_a.wav").string();
+    const auto refused = [&](std::vector<std::string> arguments, std::initializer_list<const char*> named) {
+        const ProgramResult r = run_program(arguments);
+        CAPTURE(r.err);
+        CHECK(r.code != 0);
+        CHECK(r.error_lines() == 1);
+        for (const char* name : named) CHECK_MESSAGE(r.err.find(name) != std::string::npos, "expected: ", name);
+    };
+    const std::vector<std::pair<std::vector<std::string>, std::vector<const char*>>> pairs{
+        {{"--top-k", "5"}, {"--top-k", "--temperature"}},
+        {{"--top-p", "0.5"}, {"--top-p", "--temperature"}},
+        {{"--seed", "7"}, {"--seed", "--temperature"}},
+        {{"--length-penalty", "2"}, {"--length-penalty", "--beams"}}};
+    for (const auto& [flags, named] : pairs)
+        for (std::vector<std::string> command : {std::vector<std::string>{"transcribe", "--adapter", file, wav},
+                                                 {"chat", "--adapter", file, "--speech", wav, "--prompt", "Hi"}}) {
+            command.insert(command.end(), flags.begin(), flags.end());
+            refused(command, {named[0], named[1]});
+        }
+    refused({"eval", "--adapter", file, "--manifest", "x.tsv", "--ctc-weight", "0.9"}, {"--ctc-weight", "--head"});
+    refused({"eval", "--adapter", file, "--manifest", "x.tsv", "--batch", "-3"}, {"--batch -3", "at least 1"});
+    refused({"chat", "--adapter", file, "--speech", wav, "--prompt", "Hi", "--beams", "2"}, {"--beams 2"});
+    // and together they work
+    CHECK(run_program({"transcribe", "--adapter", file, wav, "--max-tokens", "4", "--temperature", "0.5", "--top-k",
+                       "5", "--top-p", "0.5", "--seed", "7"})
+              .code == 0);
+    CHECK(run_program(
+              {"transcribe", "--adapter", file, wav, "--max-tokens", "4", "--beams", "2", "--length-penalty", "2"})
+              .code == 0);
+}

@@ -16,6 +16,12 @@ public:
         : system_(load_adapter_system(o.adapter.empty() ? shipped_adapter().string() : o.adapter, o.panels)),
           conversation_(*system_.model, *system_.tokenizer, o.context),
           options_(answer_options(with_overrides(system_.preset, o.decode.overrides()))) {
+        o.decode.check_used(with_overrides(system_.preset, o.decode.overrides()));
+        if (options_.decoding.beams > 1)
+            throw UsageError(
+                "--beams {}: a conversation with a WavLLM is answered token by token; give --beams 1, or ask single "
+                "questions with `wavllm transcribe --prompt`",
+                options_.decoding.beams);
         options_.max_new_tokens = o.max_tokens;
     }
 

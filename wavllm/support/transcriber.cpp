@@ -70,6 +70,7 @@ public:
             throw UsageError("transcribe: --lora-scale: LoRA is in the LLM, which --head ctc does not use");
         if (!o.prompt.empty() && head_ != "llm")
             throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
+        o.decode.check_used(preset, head_);
         options_ = answer_options(preset);
         options_.beams = o.decode.beams.value_or(AnswerOptions().beams);
         if (o.max_tokens || o.decode.compat.empty()) options_.max_new_tokens = o.max_tokens.value_or(kMostTokens);
