@@ -175,3 +175,43 @@ TEST_CASE("program: flags that would do nothing are refused") {
               {"transcribe", "--adapter", file, wav, "--max-tokens", "4", "--beams", "2", "--length-penalty", "2"})
               .code == 0);
 }
+
+// Witness: the template's ids (tests/data/chat_template_test.cpp).
+TEST_CASE("program: chat with a LLaMA-2 in its own template, told by the tokenizer") {
+    const TempFolder folder;
+    const std::string model = (folder / "llama").string();
+    const ProgramResult made = run_program(
+        {"convert", shared("golden/final.pt").string(), model, "--part", "llama", "--heads", "3", "--naming", "hf"});
+    CAPTURE(made.err);
+    REQUIRE(made.code == 0);
+    std::filesystem::create_symlink(std::filesystem::absolute(shared("data/tokenizer/llama2.tokenizer.model")),
+                                    folder / "llama/tokenizer.model");
+    const auto tokenizer = open_sentencepiece(folder / "llama/tokenizer.model");
+    const auto tokens_of = [&](const Prompt& prompt) { return prompt_ids(*tokenizer, prompt).left.size(); };
+    const auto replies_of = [&](std::vector<std::string> more) {
+        std::vector<std::string> all{"chat", "--model", model, "--json"};
+        all.insert(all.end(), more.begin(), more.end());
+        const ProgramResult r = run_program(all, folder.write("lines.txt", "Hello there.\nWhy is that?\n"));
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        std::vector<nlohmann::json> replies;
+        std::istringstream lines(r.out);
+        for (std::string line; std::getline(lines, line);) replies.push_back(nlohmann::json::parse(line));
+        return replies;
+    };
+    const size_t first = tokens_of(make_prompt(ChatTemplate::llama2, "Hello there.", false)),
+                 second = tokens_of(make_turn(ChatTemplate::llama2, "Why is that?", false));
+    const auto turns = replies_of({"--max-tokens", "4"}), cut = replies_of({"--max-tokens", "2"});
+    REQUIRE(turns.size() == 2);
+    CHECK(turns[0].at("prompt_tokens") == first);
+    REQUIRE(turns[0].at("reply_tokens") == 3);  // ends by itself: its EOS begins the next turn
+    CHECK(turns[1].at("prompt_tokens") == 1 + second);
+    CHECK(cut[1].at("prompt_tokens") == 2 + second);  // cut: its last token and the turn's EOS
+    Prompt own = make_prompt(ChatTemplate::llama2, "Hello there.", false);
+    own.left.front().text = "[INST]<<SYS>>\nBe terse.\n<</SYS>>\n\n";
+    CHECK(replies_of({"--system-prompt", "Be terse.", "--max-tokens", "4"})[0].at("prompt_tokens") == tokens_of(own));
+    CHECK(replies_of({"--chat-template", "llama2", "--max-tokens", "4"})[0].at("reply") == turns[0].at("reply"));
+    const ProgramResult wrong = run_program({"chat", "--model", model, "--prompt", "Hi", "--chat-template", "chatml"});
+    CHECK(wrong.code != 0);
+    CHECK_MESSAGE(wrong.err.find("--chat-template chatml") != std::string::npos, wrong.err);
+}

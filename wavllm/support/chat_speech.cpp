@@ -72,6 +72,7 @@ std::unique_ptr<ChatPartner> make_speech_partner(const ChatOptions& o) {
     for (const auto& [flag, value] : {std::pair{"--model", &o.model},
                                       {"--whisper", &o.whisper},
                                       {"--language", &o.language},
+                                      {"--chat-template", &o.chat_template},
                                       {"--system-prompt", &o.system_prompt}})
         if (!value->empty())
             throw UsageError(
