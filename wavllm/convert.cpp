@@ -12,6 +12,7 @@
 #include "models/checkpoint/released.h"
 #include "models/convert/config_json.h"
 #include "models/convert/gguf.h"
+#include "models/convert/hf_tokenizer.h"
 #include "models/convert/peft.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -25,8 +26,8 @@ namespace wavllm {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::ordered_json;
 using nlohmann::json;
+using nlohmann::ordered_json;
 
 struct Options {
     std::string from, to, part = "all", naming, dtype, base, tokenizer;
@@ -106,16 +107,15 @@ void expect_one_strength(const Options& o, const Checkpoint& from) {
 
 int to_peft(const Options& o) {
     const auto from = open_checkpoint(o.from);
-    LoraConfig lora{.alpha = o.alpha, .dropout = 0};
     expect_one_strength(o, *from);
+    LoraConfig lora{.alpha = o.alpha, .dropout = 0};
     std::string named;
-    const auto meta = from->metadata().find("__metadata__");
     std::optional<std::array<bool, 4>> targets;
+    const auto meta = from->metadata().find("__metadata__");
     if (meta != from->metadata().end() && meta->contains("preset")) {
         const Preset preset = adapter_preset(o.from);
         named = preset.model.llm;
         lora = {preset.lora.rank, o.alpha > 0 ? o.alpha : preset.lora.alpha, preset.lora.dropout};
-    }
         targets = lora_targets(preset.lora.targets);
     }
     if (meta != from->metadata().end() && meta->contains("lora") && (*meta)["lora"].is_string()) {  // from_peft's
@@ -126,6 +126,7 @@ int to_peft(const Options& o) {
             return said[key].get<double>();
         };
         lora = {.alpha = o.alpha > 0 ? o.alpha : number("alpha"), .dropout = number("dropout")};
+    }
     if (lora.alpha <= 0) throw UsageError("convert: {} does not say its LoRA's alpha; say --alpha", o.from);
     const LlamaConfig llama = base_config(o, named);
     const LoraFile file = lora_of_checkpoint(*from, llama, lora.alpha, lora.dropout, targets);
@@ -170,7 +171,6 @@ std::string types_of(const Plan& plan) {
     return text;
 }
 
-/// Throws UsageError for flags that were given and mean nothing where `why`.
 /// Without the one that every file has.
 std::string keys_of(const FileMetadata& metadata) {
     std::string text;
@@ -179,6 +179,7 @@ std::string keys_of(const FileMetadata& metadata) {
     return text;
 }
 
+/// Throws UsageError for flags that were given and mean nothing where `why`.
 void refuse_flags(std::initializer_list<std::pair<const char*, bool>> given, const char* why) {
     for (const auto& [flag, is_given] : given)
         if (is_given) throw UsageError("convert: {}: {}; leave it out", flag, why);
@@ -209,8 +210,8 @@ int convert(const Options& o) {
     const ConvertOptions options = convert_options(o, *from);
     const Plan plan = plan_conversion(*from, options);
     const auto tensors = streamed(*from, plan);
-    Progress bar("convert", 0, "B");
     const FileMetadata metadata = file_metadata(*from);
+    Progress bar("convert", 0, "B");
     const ConvertProgress progress = [&](uint64_t written, uint64_t total) {
         bar.set_total(static_cast<int64_t>(total));
         bar.update(static_cast<int64_t>(written));
@@ -228,6 +229,13 @@ int convert(const Options& o) {
         const ordered_json config = config_json(*from, options);
         write_model_folder(o.to, tensors, config, static_cast<uint64_t>(o.shard_gb * 1e9), progress, metadata);
         if (config.is_null()) facts["note"] = "no config.json: the source has none, and its sizes do not say all of it";
+        if (from->format() == "gguf") {
+            try {
+                facts["tokenizer"] = write_hf_tokenizer(o.to, *from);
+            } catch (const FileError& error) {  // the model is there; a tokenizer of another kind is the user's to add
+                facts["note"] = fmt::format("no tokenizer: {}; put the model's own into the folder", error.what());
+            }
+        }
         if (fs::is_directory(o.from) && options.part == ConvertPart::all)
             facts["copied"] = copy_side_files(o.from, o.to);
     }
