@@ -144,8 +144,10 @@ std::vector<int32_t> whisper_prompt(const WhisperConfig& config, const Tokenizer
                                     const std::string& language) {
     std::vector<int32_t> prompt = {special(tokenizer, "<|startoftranscript|>")};
     if (config.multilingual()) {
+        // languages stand between <|startoftranscript|> and the tasks, whatever else is special
         const auto id = tokenizer.id_of("<|" + language + "|>");
-        if (!id || !tokenizer.is_special(*id))
+        const int32_t tasks = std::min(special(tokenizer, "<|translate|>"), special(tokenizer, "<|transcribe|>"));
+        if (!id || !tokenizer.is_special(*id) || *id <= prompt[0] || *id >= tasks)
             throw UsageError("Whisper knows no language \"{}\"; give a code such as \"en\", \"de\" or \"zh\"",
                              language);
         prompt.push_back(*id);

@@ -110,6 +110,8 @@ WAVLLM_COMMAND(
          app.add_option("--model", c.model,
                         "LLM of llm and cascade: name in presets/sources.json, GGUF file or Hugging Face folder "
                         "(smollm2-135m-instruct-q4_1)");
+         app.add_option("--chat-template", c.chat_template,
+                        "of llm and cascade: chatml or llama2 (what the model's tokenizer was made for)");
          app.add_option("--adapter", c.adapter, "of wavllm: an adapter.safetensors (default: adapters/small)");
          app.add_option("--whisper", c.whisper, "of cascade, as --model of transcribe (whisper-base)");
          app.add_option("--language", c.language, "that Whisper hears in cascade (en)");

@@ -2,12 +2,17 @@
 
 #include "models/convert/convert.h"
 
+#include <array>
 #include <map>
+#include <optional>
 
+#include "data/json.h"
 #include "data/progress.h"
+#include "models/checkpoint/identity.h"
 #include "models/checkpoint/released.h"
 #include "models/convert/config_json.h"
 #include "models/convert/gguf.h"
+#include "models/convert/hf_tokenizer.h"
 #include "models/convert/peft.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -21,6 +26,7 @@ namespace wavllm {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 using nlohmann::ordered_json;
 
 struct Options {
@@ -70,29 +76,60 @@ int done(const Options& o, ordered_json facts) {
     return 0;
 }
 
-/// The LLaMA that a LoRA belongs to: --base, or the one that an adapter of ours names.
+/// The LLaMA that a LoRA belongs to: --base, or the one that an adapter of ours names. Throws FileError if it is not the
+/// one that the adapter was trained on.
 LlamaConfig base_config(const Options& o, const std::string& named) {
     const std::string& base = o.base.empty() ? named : o.base;
     if (base.empty())
         throw UsageError(
             "convert: --base MODEL must say which LLaMA the LoRA belongs to (its sizes and the order of its "
             "rows)");
-    return llama_config(*open_checkpoint(find_model(base).model()));
+    const auto checkpoint = open_checkpoint(find_model(base).model());
+    if (!named.empty()) check_adapter_base(o.from, {{"llm", {base, weights_identity(*checkpoint)}}});
+    return llama_config(*checkpoint);
+}
+
+/// PEFT's LoRA has one strength, but a prompt adapter sets it anew for each instruction.
+void expect_one_strength(const Options& o, const Checkpoint& from) {
+    size_t tensors = 0;
+    for (const StoredTensor& t : from.tensors()) tensors += is_prompt_adapter_name(t.name);
+    if (tensors == 0) return;
+    if (o.alpha <= 0)
+        throw UsageError(
+            "convert: {} has a prompt adapter ({} tensors), which sets LoRA's strength r for each instruction; "
+            "PEFT's has one strength, alpha / rank: say which with --alpha; the prompt adapter is then left out",
+            o.from, tensors);
+    fmt::print(stderr,
+               "wavllm: {}: its prompt adapter ({} tensors) is left out: LoRA's strength is --alpha / rank for every "
+               "instruction, not r\n",
+               o.from, tensors);
 }
 
 int to_peft(const Options& o) {
     const auto from = open_checkpoint(o.from);
+    expect_one_strength(o, *from);
     LoraConfig lora{.alpha = o.alpha, .dropout = 0};
     std::string named;
+    std::optional<std::array<bool, 4>> targets;
     const auto meta = from->metadata().find("__metadata__");
     if (meta != from->metadata().end() && meta->contains("preset")) {
         const Preset preset = adapter_preset(o.from);
         named = preset.model.llm;
         lora = {preset.lora.rank, o.alpha > 0 ? o.alpha : preset.lora.alpha, preset.lora.dropout};
+        targets = lora_targets(preset.lora.targets);
+    }
+    if (meta != from->metadata().end() && meta->contains("lora") && (*meta)["lora"].is_string()) {  // from_peft's
+        const json said = parse_json((*meta)["lora"].get<std::string>(), o.from);
+        const auto number = [&](const char* key) {
+            if (!said.is_object() || !said.contains(key) || !said[key].is_number())
+                throw FileError("{}: the \"lora\" of its metadata has no number \"{}\"", o.from, key);
+            return said[key].get<double>();
+        };
+        lora = {.alpha = o.alpha > 0 ? o.alpha : number("alpha"), .dropout = number("dropout")};
     }
     if (lora.alpha <= 0) throw UsageError("convert: {} does not say its LoRA's alpha; say --alpha", o.from);
     const LlamaConfig llama = base_config(o, named);
-    const LoraFile file = lora_of_checkpoint(*from, llama, lora.alpha, lora.dropout);
+    const LoraFile file = lora_of_checkpoint(*from, llama, lora.alpha, lora.dropout, targets);
     write_peft_folder(o.to, file, llama, o.base.empty() ? named : o.base);
     return done(o, {{"wrote", o.to},
                     {"lora_tensors", file.tensors.size()},
@@ -116,7 +153,13 @@ int from_peft(const Options& o) {
         {{"lora",
           ordered_json{{"rank", file.config.rank}, {"alpha", file.config.alpha}, {"dropout", file.config.dropout}}
               .dump()}});
-    return done(o, {{"wrote", o.to}, {"lora_tensors", tensors.size()}, {"rank", file.config.rank}});
+    return done(o,
+                {{"wrote", o.to},
+                 {"lora_tensors", tensors.size()},
+                 {"rank", file.config.rank},
+                 {"note",
+                  "a LoRA alone, which convert --peft turns into a folder again; transcribe --adapter and train.from "
+                  "need a whole adapter"}});
 }
 
 /// How many tensors are of which type.
@@ -125,6 +168,14 @@ std::string types_of(const Plan& plan) {
     for (const PlannedTensor& t : plan.tensors) ++counts[name(t.dtype)];
     std::string text;
     for (const auto& [type, count] : counts) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, type);
+    return text;
+}
+
+/// Without the one that every file has.
+std::string keys_of(const FileMetadata& metadata) {
+    std::string text;
+    for (const auto& [key, value] : metadata)
+        if (key != "format") text += (text.empty() ? "" : ", ") + printable(key);
     return text;
 }
 
@@ -159,6 +210,7 @@ int convert(const Options& o) {
     const ConvertOptions options = convert_options(o, *from);
     const Plan plan = plan_conversion(*from, options);
     const auto tensors = streamed(*from, plan);
+    const FileMetadata metadata = file_metadata(*from);
     Progress bar("convert", 0, "B");
     const ConvertProgress progress = [&](uint64_t written, uint64_t total) {
         bar.set_total(static_cast<int64_t>(total));
@@ -169,11 +221,21 @@ int convert(const Options& o) {
         write_gguf_file(o.to, gguf_metadata(*from, options, plan, o.tokenizer), tensors, progress);
         facts["types"] = types_of(plan);
     } else if (one_file) {
-        write_model_file(o.to, tensors, progress);
+        write_model_file(o.to, tensors, progress, metadata);
+        if (const std::string keys = keys_of(metadata); is_torch_name(o.to) && !keys.empty())
+            facts["note"] =
+                fmt::format("{} has no place for the source's metadata ({}), which were left out", o.to, keys);
     } else {
         const ordered_json config = config_json(*from, options);
-        write_model_folder(o.to, tensors, config, static_cast<uint64_t>(o.shard_gb * 1e9), progress);
+        write_model_folder(o.to, tensors, config, static_cast<uint64_t>(o.shard_gb * 1e9), progress, metadata);
         if (config.is_null()) facts["note"] = "no config.json: the source has none, and its sizes do not say all of it";
+        if (from->format() == "gguf") {
+            try {
+                facts["tokenizer"] = write_hf_tokenizer(o.to, *from);
+            } catch (const FileError& error) {  // the model is there; a tokenizer of another kind is the user's to add
+                facts["note"] = fmt::format("no tokenizer: {}; put the model's own into the folder", error.what());
+            }
+        }
         if (fs::is_directory(o.from) && options.part == ConvertPart::all)
             facts["copied"] = copy_side_files(o.from, o.to);
     }

@@ -22,10 +22,10 @@ struct Options {
     int64_t batch = 16;
     DecodeFlags decode;
     double ctc_weight = 0.4;
-    bool json = false, no_cache = false;
+    bool json = false, no_cache = false, has_ctc_weight = false;
 };
 
-Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
+void check_flags(const System& system, const Options& o) {
     if (o.head != "llm" && (o.decode.temperature || !o.decode.compat.empty()))
         throw UsageError("--temperature and --compat are for --head llm");
     const auto& stored = system.preset.decode;
@@ -35,6 +35,10 @@ Evaluation ask(const System& system, const std::vector<SpeechExample>& examples,
             "llm");
     if (o.head == "ctc" && o.decode.lora_scale)
         throw UsageError("--lora-scale: LoRA is in the LLM, which --head ctc does not use");
+    o.decode.check_used(with_overrides(system.preset, o.decode.overrides()), o.head);
+}
+
+Evaluation ask(const System& system, const std::vector<SpeechExample>& examples, const Options& o) {
     if (o.head == "ctc") return evaluate_by_ctc(*system.model, *system.tokenizer, pointers_to(examples));
     Progress bar("answer", static_cast<int64_t>(examples.size()), "clips");
     AnswerOptions options = answer_options(with_overrides(system.preset, o.decode.overrides()));
@@ -58,10 +62,15 @@ int64_t cut(const Evaluation& e, const System& system, const Options& o) {
 
 int eval(const Options& o) {
     if (o.run.empty() == o.adapter.empty()) throw UsageError("eval: give either --run FOLDER or --adapter FILE");
+    if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
+    if (o.has_ctc_weight && o.head != "joint")
+        throw UsageError("--ctc-weight: --head {} weighs nothing; give --head joint, or leave --ctc-weight out",
+                         o.head);
     const std::filesystem::path home = home_folder();
     const std::filesystem::path file =
         o.adapter.empty() ? RunFolder::open(o.run).adapter_file() : std::filesystem::path(o.adapter);
     const System system = load_adapter_system(file, o.frozen);
+    check_flags(system, o);
     if (o.manifest.empty() && system.preset.data.test.empty())
         throw UsageError("eval: the adapter's preset names no test set; give --manifest FILE");
     const std::filesystem::path manifest =
@@ -121,7 +130,10 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
                           add_no_cache(app, o->no_cache);
-                          return [o] { return eval(*o); };
+                          return [o, &app] {
+                              o->has_ctc_weight = app.count("--ctc-weight") > 0;
+                              return eval(*o);
+                          };
                       }});
 
 }  // namespace wavllm

@@ -211,9 +211,18 @@ fs::path preset_named(const std::string& target) {
     return plain && !fs::exists(target) && fs::is_regular_file(named) ? named : fs::path();
 }
 
+/// find_model, whose error names the presets, too.
+ModelFiles find_model_or_preset(const std::string& target) {
+    try {
+        return find_model(target);
+    } catch (const UsageError& error) {
+        throw UsageError("{}; presets: {}", error.what(), fmt::join(preset_names(home_folder()), ", "));
+    }
+}
+
 int inspect(const Options& options) {
     if (const fs::path preset = preset_named(options.target); !preset.empty()) return inspect_preset(preset, options);
-    const ModelFiles found = find_model(options.target);
+    const ModelFiles found = find_model_or_preset(options.target);
     const auto checkpoint = open_checkpoint(found.model());
     ordered_json facts = describe(*checkpoint, options.tensors);
     for (const auto& [role, path] : found.files)

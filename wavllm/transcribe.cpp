@@ -43,10 +43,10 @@ void print_json(const ordered_json& json) {
     std::fflush(stdout);
 }
 
-void warn_if_cut(const std::string& id, const Transcription& t, int64_t max_tokens) {
+void warn_if_cut(const std::string& id, const Transcription& t) {
     if (!t.complete)
         fmt::print(stderr, "wavllm: {}: a part has more than {} tokens and was cut; see --max-tokens\n", printable(id),
-                   max_tokens);
+                   t.limit);
 }
 
 int transcribe_files(const Options& o) {
@@ -79,7 +79,7 @@ int transcribe_files(const Options& o) {
         else
             fmt::print("{}{}\n", clips.size() > 1 ? printable(clip.id) + ": " : "", t.text);
         std::fflush(stdout);
-        warn_if_cut(clip.id, t, o.by.max_tokens);
+        warn_if_cut(clip.id, t);
     }
     return 0;
 }
@@ -129,7 +129,7 @@ int transcribe_manifest(const Options& o) {
                 fmt::print("{}{}\n  {}\n", printable(clip.id), scored ? ": " + printable(clip.reference, 4000) : "",
                            printable(t.text, 4000));
             std::fflush(stdout);
-            warn_if_cut(clip.id, t, o.by.max_tokens);
+            warn_if_cut(clip.id, t);
         }
         bar.update(static_cast<int64_t>(end));
     }

@@ -46,7 +46,9 @@ std::unique_ptr<Tokenizer> byte_level_bpe(const Checkpoint& checkpoint) {
     return make_bpe_tokenizer(vocabulary);
 }
 
-std::unique_ptr<Tokenizer> sentencepiece_bpe(const Checkpoint& checkpoint) {
+}  // namespace
+
+SentencePieceModel sentencepiece_of_gguf(const Checkpoint& checkpoint) {
     SentencePieceModel model{.source = checkpoint.path().string(), .bpe = true};
     model.pieces = value<std::vector<std::string>>(checkpoint, "tokenizer.ggml.tokens");
     model.scores = value<std::vector<float>>(checkpoint, "tokenizer.ggml.scores");
@@ -67,15 +69,13 @@ std::unique_ptr<Tokenizer> sentencepiece_bpe(const Checkpoint& checkpoint) {
                             model.pieces.size());
         *piece = model.pieces[static_cast<size_t>(*id)];
     }
-    return make_sentencepiece(model);
+    return model;
 }
-
-}  // namespace
 
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const Checkpoint& checkpoint) {
     const auto kind = value<std::string>(checkpoint, "tokenizer.ggml.model");
     if (kind == "gpt2") return byte_level_bpe(checkpoint);
-    if (kind == "llama") return sentencepiece_bpe(checkpoint);
+    if (kind == "llama") return make_sentencepiece(sentencepiece_of_gguf(checkpoint));
     throw FileError("{}: tokenizer.ggml.model should be gpt2 (byte-level BPE) or llama (SentencePiece), but is \"{}\"",
                     checkpoint.path().string(), printable(kind));
 }

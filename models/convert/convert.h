@@ -52,15 +52,21 @@ std::vector<StreamedTensor> streamed(const Checkpoint& checkpoint, const Plan& p
 /// Called while it works, with the bytes that were written so far and will be.
 using ConvertProgress = std::function<void(uint64_t done, uint64_t total)>;
 
+/// What safetensors has as __metadata__: an adapter's preset and the base it belongs to stand there.
+using FileMetadata = std::vector<std::pair<std::string, std::string>>;
+/// That of a checkpoint; empty if it has none.
+FileMetadata file_metadata(const Checkpoint& checkpoint);
+
 /// Writes Hugging Face's folder: model.safetensors, or where that would be larger than `shard_bytes` (0: no limit)
 /// model-00001-of-0000N.safetensors with their index; config.json unless `config` is null. A tensor is never cut.
 void write_model_folder(const std::filesystem::path& folder, const std::vector<StreamedTensor>& tensors,
-                        const nlohmann::ordered_json& config, uint64_t shard_bytes, const ConvertProgress& progress);
+                        const nlohmann::ordered_json& config, uint64_t shard_bytes, const ConvertProgress& progress,
+                        const FileMetadata& metadata = {});
 /// Whether a file of this name is written as torch.save's (.pt, .bin).
 bool is_torch_name(const std::filesystem::path& file);
-/// One file: safetensors, or what torch.load reads, as its name says.
+/// One file: safetensors, or what torch.load reads, as its name says. The latter has no place for metadata.
 void write_model_file(const std::filesystem::path& file, const std::vector<StreamedTensor>& tensors,
-                      const ConvertProgress& progress);
+                      const ConvertProgress& progress, const FileMetadata& metadata = {});
 /// A GGUF file.
 void write_gguf_file(const std::filesystem::path& file, const GgufMetadata& metadata,
                      const std::vector<StreamedTensor>& tensors, const ConvertProgress& progress);

@@ -1,5 +1,6 @@
 // Files and folders that a conversion ends in.
 
+#include <algorithm>
 #include <map>
 
 #include "models/checkpoint/readers.h"
@@ -40,20 +41,36 @@ uint64_t total_of(std::span<const StreamedTensor> tensors) {
     return total;
 }
 
+/// With the mark that transformers wants to see.
+FileMetadata marked(FileMetadata metadata) {
+    const bool has = std::any_of(metadata.begin(), metadata.end(), [](const auto& m) { return m.first == "format"; });
+    if (!has) metadata.emplace_back("format", "pt");
+    return metadata;
+}
+
 }  // namespace
+
+FileMetadata file_metadata(const Checkpoint& checkpoint) {
+    FileMetadata result;
+    const auto stored = checkpoint.metadata().find("__metadata__");
+    if (stored == checkpoint.metadata().end() || !stored->is_object()) return result;
+    for (const auto& [key, value] : stored->items())
+        if (value.is_string()) result.emplace_back(key, value.get<std::string>());
+    return result;
+}
 
 bool is_torch_name(const fs::path& file) {
     return file.extension() == ".pt" || file.extension() == ".bin";
 }
 
-void write_model_file(const fs::path& file, const std::vector<StreamedTensor>& tensors,
-                      const ConvertProgress& progress) {
+void write_model_file(const fs::path& file, const std::vector<StreamedTensor>& tensors, const ConvertProgress& progress,
+                      const FileMetadata& metadata) {
     uint64_t done = 0;
     const auto all = counted(tensors, done, total_of(tensors), progress);
     if (is_torch_name(file))
         write_torch_streamed(file, all);
     else
-        write_safetensors_streamed(file, all, {{"format", "pt"}});
+        write_safetensors_streamed(file, all, marked(metadata));
 }
 
 void write_gguf_file(const fs::path& file, const GgufMetadata& metadata, const std::vector<StreamedTensor>& tensors,
@@ -63,7 +80,8 @@ void write_gguf_file(const fs::path& file, const GgufMetadata& metadata, const s
 }
 
 void write_model_folder(const fs::path& folder, const std::vector<StreamedTensor>& tensors,
-                        const nlohmann::ordered_json& config, uint64_t shard_bytes, const ConvertProgress& progress) {
+                        const nlohmann::ordered_json& config, uint64_t shard_bytes, const ConvertProgress& progress,
+                        const FileMetadata& metadata) {
     std::error_code problem;
     fs::create_directories(folder, problem);
     if (problem) throw FileError("{}: cannot make the folder: {}", folder.string(), problem.message());
@@ -88,7 +106,7 @@ void write_model_folder(const fs::path& folder, const std::vector<StreamedTensor
         const std::string name = shards.size() == 1
                                      ? "model.safetensors"
                                      : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-        write_safetensors_streamed(folder / name, counted(shards[i], done, total, progress), {{"format", "pt"}});
+        write_safetensors_streamed(folder / name, counted(shards[i], done, total, progress), marked(metadata));
         for (const StreamedTensor& t : shards[i]) weight_map[t.name] = name;
     }
     if (!config.is_null()) write_file_atomically(folder / "config.json", config.dump(2) + '\n');

@@ -1,5 +1,6 @@
 #include "models/convert/peft.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <set>
@@ -116,13 +117,21 @@ double number(const fs::path& file, const json& config, const char* key) {
 
 }  // namespace
 
-LoraFile lora_of_checkpoint(const Checkpoint& checkpoint, const LlamaConfig& llama, double alpha, double dropout) {
-    const std::string prefix = checkpoint.find(kReleasedLlama + our_name(0, 0, 'A')) ? kReleasedLlama : "";
-    const StoredTensor& first = checkpoint.at(prefix + our_name(0, 0, 'A'));
-    const int64_t rank = first.shape.size() == 2 ? first.shape[1] : 0;
-    LoraFile result{.config = {.rank = rank, .alpha = alpha, .dropout = dropout}};
+LoraFile lora_of_checkpoint(const Checkpoint& checkpoint, const LlamaConfig& llama, double alpha, double dropout,
+                            std::optional<std::array<bool, 4>> targets) {
+    const auto has = [&](const std::string& prefix, size_t t) { return checkpoint.find(prefix + our_name(0, t, 'A')); };
+    std::string prefix;
+    for (size_t t = 0; t < 4; ++t)
+        if (has(kReleasedLlama, t)) prefix = kReleasedLlama;
+    std::array<bool, 4> present{};
+    for (size_t t = 0; t < 4; ++t) present[t] = targets ? (*targets)[t] : has(prefix, t) != nullptr;
+    const auto first = static_cast<size_t>(std::find(present.begin(), present.end(), true) - present.begin());
+    const StoredTensor& a = checkpoint.at(prefix + our_name(0, first % 4, 'A'));  // of none: the error names wq's
+    const int64_t rank = a.shape.size() == 2 ? a.shape[1] : 0;
+    LoraFile result{.config = {.rank = rank, .alpha = alpha, .dropout = dropout, .targets = present}, .tensors = {}};
     for (int64_t layer = 0; layer < llama.layers; ++layer)
         for (size_t t = 0; t < 4; ++t) {
+            if (!present[t]) continue;
             const auto [in, out] = sizes_of(llama, t);
             for (const char part : {'A', 'B'}) {
                 const StoredTensor& s = checkpoint.at(prefix + our_name(layer, t, part));
@@ -130,7 +139,20 @@ LoraFile lora_of_checkpoint(const Checkpoint& checkpoint, const LlamaConfig& lla
                 result.tensors.emplace_back(our_name(layer, t, part), f32_of(s));
             }
         }
+    size_t stored = 0;
+    for (const StoredTensor& t : checkpoint.tensors())
+        stored += t.name.ends_with("_lora_A") || t.name.ends_with("_lora_B");
+    if (stored != result.tensors.size())
+        throw FileError("{}: it has {} tensors of LoRA, but {} layers of {} projections have {}",
+                        checkpoint.path().string(), stored, llama.layers,
+                        std::count(present.begin(), present.end(), true), result.tensors.size());
     return result;
+}
+
+bool is_prompt_adapter_name(std::string_view name) {
+    for (const char* part : {"scale_fc_1.", "scale_fc_2.", "scale_weight_attention."})
+        if (name.find(part) != std::string_view::npos) return true;
+    return false;
 }
 
 void write_peft_folder(const fs::path& folder, const LoraFile& lora, const LlamaConfig& llama,
@@ -142,9 +164,16 @@ void write_peft_folder(const fs::path& folder, const LoraFile& lora, const Llama
         throw UsageError("{}: an adapter is there already; choose another folder", folder.string());
     std::vector<Tensor> held;
     std::vector<TensorToStore> tensors;
+    std::vector<size_t> targets;
+    std::vector<std::string> modules;
+    for (size_t t = 0; t < 4; ++t) {
+        if (!lora.config.targets[t]) continue;
+        targets.push_back(t);
+        modules.emplace_back(kProjections[t]);
+    }
     for (size_t i = 0; i < lora.tensors.size(); ++i) {
-        const auto layer = static_cast<int64_t>(i / 8);
-        const size_t target = i % 8 / 2;
+        const auto layer = static_cast<int64_t>(i / (2 * targets.size()));
+        const size_t target = targets[i / 2 % targets.size()];
         const bool a = i % 2 == 0;
         const Tensor& ours = lora.tensors[i].second;
         const Tensor& t = held.emplace_back(a ? transposed(ours) : b_to_peft(ours, llama, target));
@@ -164,7 +193,7 @@ void write_peft_folder(const fs::path& folder, const LoraFile& lora, const Llama
         {"lora_alpha", alpha == std::floor(alpha) ? nlohmann::ordered_json(static_cast<int64_t>(alpha))
                                                   : nlohmann::ordered_json(alpha)},
         {"lora_dropout", lora.config.dropout},
-        {"target_modules", kProjections},
+        {"target_modules", modules},
         {"bias", "none"},
         {"fan_in_fan_out", false},
         {"inference_mode", true},

@@ -8,12 +8,14 @@ namespace wavllm {
 
 namespace {
 
-int64_t heads_of(const char* part, int64_t given, int64_t dim, int64_t usual) {
+int64_t heads_of(const char* part, const char* key, int64_t given, int64_t dim, int64_t usual) {
     const int64_t heads = given > 0 ? given : dim / usual;
     if (heads > 0 && dim % heads == 0 && (given > 0 || dim % usual == 0)) return heads;
-    throw UsageError("released checkpoint: its {} is {} wide, which {} heads{} do not divide: how many has it?", part,
-                     dim, given > 0 ? fmt::to_string(given) : std::string("published"),
-                     given > 0 ? std::string() : fmt::format(" of {}", usual));
+    throw UsageError(
+        "released checkpoint: its {} is {} wide, which {} heads{} do not divide: how many has it? Say "
+        "\"{}\" in a config.json beside the file",
+        part, dim, given > 0 ? fmt::to_string(given) : std::string("published"),
+        given > 0 ? std::string() : fmt::format(" of {}", usual), key);
 }
 
 AdapterConfig adapter_config(const ReleasedSizes::Adapter& a) {
@@ -41,7 +43,7 @@ ReleasedHeads heads_beside(const std::filesystem::path& file) {
 }
 
 int64_t llama_heads(const ReleasedSizes& sizes, const ReleasedHeads& heads) {
-    return heads_of("LLaMA", heads.llama, sizes.dim, 128);
+    return heads_of("LLaMA", "llm_heads", heads.llama, sizes.dim, 128);
 }
 
 Preset released_preset(const ReleasedSizes& k) {
@@ -74,7 +76,7 @@ ReleasedCheckpoint::ReleasedCheckpoint(const Checkpoint& checkpoint, const Relea
     const Preset preset = released_preset(k);
     whisper_ = {.dim = k.whisper_dim,
                 .encoder_layers = k.whisper_layers,
-                .heads = heads_of("Whisper", heads.whisper, k.whisper_dim, 64),
+                .heads = heads_of("Whisper", "whisper_heads", heads.whisper, k.whisper_dim, 64),
                 .encoder_ffn = k.whisper_ffn,
                 .mels = k.mels,
                 .max_source_positions = k.positions};

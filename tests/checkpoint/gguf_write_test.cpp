@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "data/json.h"
+#include "data/tokenizer/bpe.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/sentencepiece_model.h"
 #include "models/checkpoint/gguf_tokenizer.h"
 #include "tensor/thread_pool.h"
@@ -66,6 +68,36 @@ TEST_CASE("gguf: a Hugging Face LLaMA in f32, its metadata, and back") {
     const auto tokenizer = tokenizer_from_gguf(*gguf);
     CHECK(tokenizer->encode("D the<|im_end|>", true) == std::vector<int32_t>{68, 258, 261});
     CHECK(tokenizer->eos() == 261);
+}
+
+// Witness: the tokenizer.json that the GGUF was made from.
+TEST_CASE("gguf: to a Hugging Face folder with its tokenizer") {
+    TempFolder folder;
+    write_llama_folder(folder / "hf", block_llama_config(), false);
+    to_gguf(folder / "hf", folder / "f32.gguf");
+    const std::string out = (folder / "out").string();
+    const ProgramResult r = run_program({"convert", (folder / "f32.gguf").string(), out, "--naming", "hf"});
+    INFO(r.err);
+    REQUIRE(r.code == 0);
+    CHECK(r.out.find("tokenizer.json") != std::string::npos);
+    const BpeVocabulary first = hf_bpe_vocabulary("first", read_all(folder / "hf/tokenizer.json")),
+                        again = hf_bpe_vocabulary("again", read_all(folder / "out/tokenizer.json"));
+    for (size_t id = 0; id < first.tokens.size(); ++id) {
+        CHECK(again.tokens[id] == first.tokens[id]);
+        CHECK(again.special[id] == first.special[id]);
+    }
+    CHECK(again.tokens.size() == 272);  // filled up to the rows of the embedding
+    CHECK(again.merges == first.merges);
+    CHECK(again.split == first.split);
+    const auto config = read_json_file(folder / "out/tokenizer_config.json");
+    CHECK(config["bos_token"] == "<|im_start|>");
+    CHECK(config["eos_token"] == "<|im_end|>");
+    CHECK(config["unk_token"] == "<|endoftext|>");
+    CHECK(config["chat_template"] == "{{ messages }}");
+    CHECK(config["added_tokens_decoder"]["262"]["special"] == false);
+    CHECK(config["added_tokens_decoder"]["260"]["special"] == true);
+    const ProgramResult chat = run_program({"chat", "--model", out, "--prompt", "the", "--max-tokens", "3"});
+    CHECK_MESSAGE(chat.code == 0, chat.err);
 }
 
 TEST_CASE("gguf: the golden LLaMAs, whose logits transformers computed in float64") {
@@ -217,6 +249,17 @@ TEST_CASE("gguf: LLaMA-2's SentencePiece vocabulary, out of a released checkpoin
     CHECK(tokenizer->bos() == 1);
     CHECK(tokenizer->eos() == 2);
     CHECK(tokenizer->is_special(0));
+    // and in Hugging Face's folder
+    const std::string hf = (folder / "hf").string();
+    const ProgramResult back = run_program({"convert", to, hf, "--naming", "hf"});
+    INFO(back.err);
+    REQUIRE(back.code == 0);
+    const auto written = open_sentencepiece(folder / "hf/tokenizer.model");
+    for (size_t i = 0; i < golden["strings"].size(); ++i)
+        CHECK(written->encode(golden["strings"][i].get<std::string>()) ==
+              golden["llama2"][i].get<std::vector<int32_t>>());
+    CHECK(written->bos() == 1);
+    CHECK(written->eos() == 2);
     // taken apart and put together again it is the same model
     const SentencePieceModel parts = parse_sentencepiece_model(spm, read_sentencepiece_file(spm));
     CHECK(parts.bpe);

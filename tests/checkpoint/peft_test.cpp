@@ -8,8 +8,10 @@
 #include <cstring>
 
 #include "autograd/tape.h"
+#include "models/checkpoint/identity.h"
 #include "models/convert/convert.h"
 #include "models/llama/llama.h"
+#include "models/preset/preset.h"
 #include "tests/checkpoint/small_files.h"
 #include "tests/program/program.h"
 #include "tests/support/shared.h"
@@ -103,6 +105,41 @@ double worst_error(const std::vector<double>& logits) {
     for (size_t i = 0; i < kFourth.size(); ++i)
         worst = std::max(worst, std::abs(logits[3 * 160 + 100 + i] - kFourth[i]));
     return worst;
+}
+
+/// folder/base: golden hf_llama_untied in Hugging Face's folder.
+void write_base(const TempFolder& folder) {
+    std::filesystem::create_directories(folder / "base");
+    std::filesystem::copy_file(shared("golden/hf_llama_untied_weights.safetensors"), folder / "base/model.safetensors");
+    folder.write("base/config.json", R"({"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 88, "vocab_size": 160, "rms_norm_eps": 1e-5,
+        "rope_theta": 100000.0, "max_position_embeddings": 512})");
+}
+
+/// An adapter as `wavllm train` writes it: LoRA of rank 2 on these projections of that base, and a tensor of its own.
+std::string write_adapter(const TempFolder& folder, const std::string& name, const std::string& targets,
+                          const std::vector<std::string>& others = {"adapter.norm.weight"}) {
+    peft_folder(folder, name + "-peft", peft_config());
+    LoraFile file = read_peft_folder(folder / (name + "-peft"), llama_of(RopeLayout::half_split));
+    std::vector<TensorToStore> tensors;
+    for (const auto& [tensor, t] : file.tensors)
+        if (targets.find(tensor[tensor.find(".w") + 2]) != std::string::npos)
+            tensors.push_back({tensor,
+                               t.dtype(),
+                               {t.shape().begin(), t.shape().end()},
+                               {static_cast<const std::byte*>(t.raw()), t.bytes()}});
+    const std::vector<float> ones(8, 1.0f);
+    for (const std::string& other : others) tensors.push_back({other, DType::f32, {8}, std::as_bytes(std::span(ones))});
+    Preset preset{.name = "mine"};
+    preset.model.llm = (folder / "base").string();
+    preset.lora.rank = kRank;
+    preset.lora.alpha = 3;
+    preset.lora.targets = targets;
+    const nlohmann::json base{
+        {"llm", {{"name", preset.model.llm}, {"identity", weights_identity(*open_checkpoint(folder / "base"))}}}};
+    const auto path = folder / (name + ".safetensors");
+    write_safetensors(path, tensors, {{"preset", preset.to_json().dump()}, {"base", base.dump()}});
+    return path;
 }
 
 }  // namespace
@@ -202,24 +239,102 @@ TEST_CASE("PEFT folder: projections that are left out change nothing; what LoRA 
 
 TEST_CASE("program: convert writes a PEFT folder of an adapter and reads it back") {
     TempFolder folder;
-    // a base in Hugging Face's folder, and a LoRA for it
-    std::filesystem::create_directories(folder / "base");
-    std::filesystem::copy_file(shared("golden/hf_llama_untied_weights.safetensors"), folder / "base/model.safetensors");
-    folder.write("base/config.json", R"({"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "intermediate_size": 88, "vocab_size": 160, "rms_norm_eps": 1e-5,
-        "rope_theta": 100000.0, "max_position_embeddings": 512})");
+    write_base(folder);
     peft_folder(folder, "peft", peft_config());
     const std::string base = (folder / "base").string(), ours = (folder / "ours.safetensors").string();
     const ProgramResult in = run_program({"convert", (folder / "peft").string(), ours, "--base", base, "--json"});
     INFO(in.err);
     REQUIRE(in.code == 0);
     CHECK(nlohmann::json::parse(in.out).at("lora_tensors") == 16);
-    const ProgramResult no_alpha = run_program({"convert", ours, (folder / "x").string(), "--peft", "--base", base});
-    CHECK(no_alpha.code != 0);
-    CHECK(no_alpha.err.find("--alpha") != std::string::npos);
-    const ProgramResult out =
-        run_program({"convert", ours, (folder / "back").string(), "--peft", "--base", base, "--alpha", "3"});
+    const ProgramResult out = run_program({"convert", ours, (folder / "back").string(), "--peft", "--base", base});
     INFO(out.err);
     REQUIRE(out.code == 0);
+    CHECK(nlohmann::json::parse(read_all(folder / "back/adapter_config.json")).at("lora_alpha") == 3);
+    // a file that says nothing of its own
+    const std::string bare = (folder / "bare.pt").string();
+    REQUIRE(run_program({"convert", ours, bare}).code == 0);
+    const ProgramResult no_alpha = run_program({"convert", bare, (folder / "x").string(), "--peft", "--base", base});
+    CHECK(no_alpha.code != 0);
+    CHECK(no_alpha.err.find("--alpha") != std::string::npos);
     CHECK(read_all(folder / "back/adapter_model.safetensors") == read_all(folder / "peft/adapter_model.safetensors"));
+}
+
+TEST_CASE("program: convert --peft of an adapter with LoRA on some of the projections") {
+    TempFolder folder;
+    write_base(folder);
+    const std::string adapter = write_adapter(folder, "qv", "q,v");
+    const ProgramResult r = run_program({"convert", adapter, (folder / "out").string(), "--peft", "--json"});
+    INFO(r.err);
+    REQUIRE(r.code == 0);
+    CHECK(nlohmann::json::parse(r.out).at("lora_tensors") == 8);
+    const auto config = nlohmann::json::parse(read_all(folder / "out/adapter_config.json"));
+    CHECK(config.at("target_modules") == nlohmann::json{"q_proj", "v_proj"});
+    CHECK(config.at("lora_alpha") == 3);
+    const auto written = open_checkpoint(folder / "out/adapter_model.safetensors");
+    const auto all = open_checkpoint(folder / "qv-peft/adapter_model.safetensors");
+    CHECK(written->tensors().size() == 8);
+    for (const StoredTensor& t : written->tensors()) {
+        const StoredTensor& other = all->at(t.name);
+        REQUIRE(other.bytes.size() == t.bytes.size());
+        CHECK(std::memcmp(other.bytes.data(), t.bytes.data(), t.bytes.size()) == 0);
+    }
+    // a file that has another LoRA than it says
+    const auto file = open_checkpoint(adapter);
+    const LlamaConfig c = llama_of(RopeLayout::half_split);
+    CHECK(message_of<FileError>([&] { lora_of_checkpoint(*file, c, 3, 0, lora_targets("q,k,v")); }).find("wk_lora_A") !=
+          std::string::npos);
+    CHECK(message_of<FileError>([&] {
+              lora_of_checkpoint(*file, c, 3, 0, lora_targets("v"));
+          }).find("has 8 tensors of LoRA, but 2 layers of 1 projections have 4") != std::string::npos);
+    LlamaConfig one = c;
+    one.layers = 1;
+    CHECK(message_of<FileError>([&] { lora_of_checkpoint(*file, one, 3, 0); }).find("1 layers") != std::string::npos);
+}
+
+TEST_CASE("program: convert --peft of an adapter with a prompt adapter says that it is lost, or refuses") {
+    TempFolder folder;
+    write_base(folder);
+    const std::string adapter = write_adapter(folder, "stage2", "q,k,v,o", {"scale_fc_1.weight", "scale_fc_1.bias"});
+    const std::vector<std::string> command{"convert", adapter, (folder / "out").string(), "--peft"};
+    const ProgramResult refused = run_program(command);
+    CHECK(refused.code != 0);
+    CHECK(refused.error_lines() == 1);
+    CHECK_MESSAGE(refused.err.find("prompt adapter (2 tensors)") != std::string::npos, refused.err);
+    CHECK(refused.err.find("--alpha") != std::string::npos);
+    CHECK(!std::filesystem::exists(folder / "out/adapter_config.json"));
+    std::vector<std::string> with_alpha = command;
+    with_alpha.insert(with_alpha.end(), {"--alpha", "5"});
+    const ProgramResult r = run_program(with_alpha);
+    CHECK(r.code == 0);
+    CHECK_MESSAGE(r.err.find("is left out") != std::string::npos, r.err);
+    CHECK(nlohmann::json::parse(read_all(folder / "out/adapter_config.json")).at("lora_alpha") == 5);
+}
+
+TEST_CASE("program: convert --peft --base of another LLM of the same sizes is refused") {
+    TempFolder folder;
+    write_base(folder);
+    const std::string adapter = write_adapter(folder, "mine", "q,v"), other = (folder / "other").string();
+    REQUIRE(run_program({"convert", (folder / "base").string(), other, "--dtype", "f16"}).code == 0);
+    const ProgramResult r = run_program({"convert", adapter, (folder / "out").string(), "--peft", "--base", other});
+    CHECK(r.code != 0);
+    CHECK_MESSAGE(r.err.find("was trained on the llm") != std::string::npos, r.err);
+    CHECK(!std::filesystem::exists(folder / "out/adapter_config.json"));
+    CHECK(run_program({"convert", adapter, (folder / "out").string(), "--peft", "--base", (folder / "base").string()})
+              .code == 0);
+}
+
+TEST_CASE("program: convert ADAPTER --dtype keeps the preset and the base it belongs to") {
+    TempFolder folder;
+    write_base(folder);
+    const std::string adapter = write_adapter(folder, "mine", "q,v");
+    const auto source = open_checkpoint(adapter);
+    for (const char* dtype : {"f32", "f16"}) {
+        const std::string to = (folder / (std::string(dtype) + ".safetensors")).string();
+        REQUIRE(run_program({"convert", adapter, to, "--dtype", dtype}).code == 0);
+        const auto meta = open_checkpoint(to)->metadata().at("__metadata__");
+        for (const char* key : {"preset", "base"}) CHECK(meta.at(key) == source->metadata().at("__metadata__").at(key));
+    }
+    const ProgramResult torch = run_program({"convert", adapter, (folder / "mine.pt").string()});
+    CHECK(torch.code == 0);
+    CHECK_MESSAGE(torch.out.find("no place for the source's metadata (base, preset)") != std::string::npos, torch.out);
 }

@@ -2,8 +2,9 @@
 // Witness: none needed; the files are made to be wrong in one place each.
 
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 
+#include <chrono>
+#include <fstream>
 #include <random>
 
 #include "models/checkpoint/checkpoint.h"
@@ -17,11 +18,17 @@ using namespace wavllm::tests;
 
 namespace {
 
-/// Peak resident memory of this process, in bytes.
+/// Peak resident memory of this process since the last begin_peak(), in bytes.
 int64_t peak_memory() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return int64_t{usage.ru_maxrss} * 1024;
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+    FAIL("/proc/self/status has no VmHWM");
+    return 0;
+}
+int64_t begin_peak() {
+    std::ofstream("/proc/self/clear_refs") << "5" << std::flush;  // else other tests' peak would hide what is measured
+    return peak_memory();
 }
 
 /// What a refusal may take; the address sanitizer keeps what was freed.
@@ -40,7 +47,7 @@ std::string refusal(const std::string& content) {
     return line;
 }
 void check_refused(const std::string& content, const std::string& because) {
-    const int64_t before = peak_memory();
+    const int64_t before = begin_peak();
     const std::string line = refusal(content);
     INFO(line);
     CHECK(line.find(because) != std::string::npos);
@@ -178,6 +185,73 @@ TEST_CASE("hostile torch file: pickles that are out of all proportion") {
     check_refused(torch_archive(""), "cut off");
 }
 
+namespace {
+
+/// So many levels of lists, each `fan` times the one before, the first of `leaf`; all under one long key.
+std::string nested_lists(const PickleText& leaf, int levels, int fan) {
+    PickleText p = leaf;
+    p.op('q').op('\0');
+    for (int level = 0; level < levels; ++level) {
+        p.op('0').op(']').op('(');
+        for (int i = 0; i < fan; ++i) p.op('h').op(static_cast<char>(level));
+        p.op('e').op('q').op(static_cast<char>(level + 1));
+    }
+    p.op('0').op('}').op('(').text(std::string(480, 'k')).op('h').op(static_cast<char>(levels)).op('u');
+    return in_archive(p);
+}
+
+}  // namespace
+
+TEST_CASE("hostile torch file: shared lists make little out of little") {
+    const PickleText tensor = PickleText().tensor("0", 6, 0, {6}, {1});
+    const auto seconds_of = [](const auto& run) {
+        const auto begin = std::chrono::steady_clock::now();
+        run();
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    const double time = seconds_of([&] {
+        check_refused(nested_lists(tensor, 3, 157), "out of proportion to the");  // 3.9 million tensors in 2 kB
+        check_refused(
+            nested_lists(PickleText().global("torch._utils", "_rebuild_sparse_tensor").op(')').op('R'), 3, 157),
+            "out of proportion to the");
+        check_refused(nested_lists(PickleText().global("some.lib", "Box").op('(').op(']').op('t').op('R'), 3, 157),
+                      "out of proportion to the");
+    });
+    CHECK(time < 20);
+    // values that are shown, not refused: a few are
+    const int64_t before = begin_peak();
+    CHECK(refusal(nested_lists(PickleText().text(std::string(190, 'v')), 2, 157)).empty());
+    CHECK(peak_memory() - before < kAllowance);
+    // a dictionary that is the first of its own many values
+    PickleText own;
+    own.text("k").op('q').op('\1').op('0').op('}').op('q').op('\0').op('(');
+    for (int i = 0; i < 2'000'000; ++i) own.op('h').op('\1').op('h').op('\0');
+    check_refused(in_archive(own.op('u')), "contains itself");
+    // what a checkpoint does share loads: eight models of the same 200 tensors
+    PickleText models;
+    models.op('}').op('(');
+    for (int i = 0; i < 200; ++i) models.text("encoder.layers.weight" + std::to_string(i)).tensor("0", 6, 0, {6}, {1});
+    models.op('u').op('q').op('\0').op('0').op('}').op('(');
+    for (int i = 0; i < 8; ++i) models.text("model" + std::to_string(i)).op('h').op('\0');
+    TempFolder folder;
+    const auto shared_models = open_checkpoint(folder.write("shared.pt", in_archive(models.op('u'))));
+    CHECK(shared_models->tensors().size() == 1600);
+    CHECK(shared_models->at("model7.encoder.layers.weight199").bytes.size() == 24);
+}
+
+TEST_CASE("hostile torch file: a memo index as large as a hole in the file") {
+    TempFolder folder;
+    Bytes legacy;  // magic number, protocol, system; then a None put at 590 million
+    legacy.raw("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02Nr");
+    legacy.put<uint32_t>(590'000'000).raw(".");
+    const auto path = folder.write("sparse.pt", legacy.text);
+    std::filesystem::resize_file(path, 600'000'000);  // takes no room on the disk
+    const int64_t before = begin_peak();
+    const std::string line = message_of<FileError>([&] { open_checkpoint(path); });
+    CHECK(line.find("memo index 590000000, but has written to its memo 0 times") != std::string::npos);
+    CHECK(peak_memory() - before < kAllowance);
+}
+
 TEST_CASE("hostile torch file: archives that lie") {
     const std::string pickle = PickleText().op('}').text("w").tensor("0", 6, 0, {6}, {1}).op('s').end();
     using Lies = ZipText::Lies;
@@ -238,7 +312,7 @@ TEST_CASE("hostile torch file: bytes flipped, whole files and the pickle within"
         }
         return text;
     };
-    const int64_t before = peak_memory();
+    const int64_t before = begin_peak();
     const std::string fixed = small_torch();
     struct Seed {
         std::string bytes;

@@ -95,6 +95,7 @@ TEST_CASE("program: verify in a dtype that there is not") {
 
 TEST_CASE("program: models that are not there") {
     fails({"inspect", "wisper-base"}, {"wisper-base", "did you mean whisper-base"});
+    fails({"inspect", "7bb"}, {"7bb", "presets: 7b, ", "micro", "small-digits"});
     fails({"inspect", "smollm2"}, {"did you mean smollm2-135m-instruct-q4_1"});
     fails({"chat", "--model", "no/such/model.gguf", "--prompt", "hi"}, {"no/such/model.gguf", "no such file"});
     const TempFolder folder;

@@ -6,6 +6,7 @@
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "models/checkpoint/gguf_tokenizer.h"
+#include "models/convert/hf_tokenizer.h"
 #include "tensor/error.h"
 #include "tests/support/real_models.h"
 #include "tests/support/shared.h"
@@ -63,6 +64,23 @@ TEST_CASE("tokenizer: SmolLM2 from GGUF gives the original's ids") {
     CHECK(tokenizer->decode(tokenizer->encode("a<|im_end|>b", true)) == "ab");
     CHECK_THROWS_AS(tokenizer->token_bytes(49152), UsageError);
     CHECK_THROWS_AS(tokenizer->token_bytes(-1), UsageError);
+}
+
+TEST_CASE("tokenizer: SmolLM2's tokenizer.json, written from the GGUF, gives the original's ids") {
+    TempFolder folder;
+    CHECK(write_hf_tokenizer(folder.path(), *open_checkpoint(real_model("smollm2-135m-instruct-q4_1"))).size() == 2);
+    const auto written = make_bpe_tokenizer(hf_bpe_vocabulary("written", read_all(folder / "tokenizer.json")));
+    check_strings(*written, "smollm2", true);
+    const auto tokenizer = smollm2();
+    REQUIRE(written->vocab_size() == tokenizer->vocab_size());
+    std::string all;
+    for (int32_t id = 0; id < written->vocab_size(); ++id) {
+        if (written->token_bytes(id) != tokenizer->token_bytes(id) ||
+            written->is_special(id) != tokenizer->is_special(id))
+            FAIL_CHECK("token " << id);
+        all += tokenizer->token_bytes(id);
+    }
+    CHECK(written->encode(all, true) == tokenizer->encode(all, true));
 }
 
 TEST_CASE("tokenizer: Whisper from tokenizer.json gives the original's ids, and timestamps follow") {

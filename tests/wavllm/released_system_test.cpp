@@ -11,6 +11,7 @@
 
 #include "autograd/tape.h"
 #include "data/audio.h"
+#include "data/chat_turn.h"
 #include "data/json.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "infer/evaluate.h"
@@ -76,6 +77,8 @@ TEST_CASE("a released checkpoint as a system: tokens in and out are the released
 TEST_CASE("a released checkpoint whose numbers of heads no published model has must be told") {
     const auto checkpoint = open_checkpoint(shared("golden/final.pt"));
     CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {}), doctest::Contains("its LLaMA is 24 wide"), UsageError);
+    CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {.whisper = 4}),
+                         doctest::Contains("\"llm_heads\" in a config.json"), UsageError);
     CHECK_THROWS_WITH_AS(ReleasedCheckpoint(*checkpoint, {.whisper = 5, .llama = 3}),
                          doctest::Contains("its Whisper is 64 wide, which 5 heads do not divide"), UsageError);
 }
@@ -145,4 +148,114 @@ TEST_CASE("program: train goes on from a released checkpoint, on its own frozen 
     CHECK_MESSAGE(r.err.find("--set model.norm_eps=1e-06") != std::string::npos, r.err);
     runs(command("run", {}));
     CHECK(fs::exists(folder / "run" / "adapter.safetensors"));
+}
+
+namespace {
+
+/// final.pt with all that it needs beside it.
+std::string released_folder(const TempFolder& folder) {
+    namespace fs = std::filesystem;
+    fs::create_symlink(fs::absolute(shared("golden/final.pt")), folder / "final.pt");
+    fs::create_symlink(fs::absolute(shared("data/tokenizer/llama2.tokenizer.model")), folder / "tokenizer.model");
+    folder.write("config.json", R"({"whisper_heads": 4, "llm_heads": 3})");
+    return (folder / "final.pt").string();
+}
+
+}  // namespace
+
+TEST_CASE(
+    "program: transcribe --compat released: --max-tokens wins, and the limit that is named is the one that held") {
+    const TempFolder folder;
+    const std::string file = released_folder(folder), wav = shared("golden/audio_a.wav").string();
+    const auto tokenizer = open_sentencepiece(folder / "tokenizer.model");
+    const auto run = [&](const std::vector<std::string>& more) {
+        std::vector<std::string> all{"transcribe", "--adapter", file, wav, "--json"};
+        all.insert(all.end(), more.begin(), more.end());
+        const ProgramResult r = run_program(all);
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        return std::pair(r.err, nlohmann::json::parse(r.out).at("text").get<std::string>());
+    };
+    const auto [few_said, few] = run({"--compat", "released", "--max-tokens", "5"});
+    CHECK_MESSAGE(few_said.find("more than 5 tokens") != std::string::npos, few_said);
+    CHECK(tokenizer->encode(few).size() <= 15);  // 5 random tokens may be spelt anew
+    const std::string prompt = "Transcribe.";
+    const auto [many_said, many] = run({"--compat", "released", "--temperature", "0", "--prompt", prompt});
+    const Prompt parts = make_prompt(ChatTemplate::llama2, prompt, true);
+    const size_t counted = prompt_ids(*tokenizer, parts).right.size() - 1;
+    CHECK_MESSAGE(many_said.find(fmt::format("more than {} tokens", 512 - counted)) != std::string::npos, many_said);
+    CHECK(many.size() > 4 * few.size());
+}
+
+TEST_CASE("program: flags that would do nothing are refused") {
+    const TempFolder folder;
+    const std::string file = released_folder(folder), wav = shared("golden/audio_a.wav").string();
+    const auto refused = [&](std::vector<std::string> arguments, std::initializer_list<const char*> named) {
+        const ProgramResult r = run_program(arguments);
+        CAPTURE(r.err);
+        CHECK(r.code != 0);
+        CHECK(r.error_lines() == 1);
+        for (const char* name : named) CHECK_MESSAGE(r.err.find(name) != std::string::npos, "expected: ", name);
+    };
+    const std::vector<std::pair<std::vector<std::string>, std::vector<const char*>>> pairs{
+        {{"--top-k", "5"}, {"--top-k", "--temperature"}},
+        {{"--top-p", "0.5"}, {"--top-p", "--temperature"}},
+        {{"--seed", "7"}, {"--seed", "--temperature"}},
+        {{"--length-penalty", "2"}, {"--length-penalty", "--beams"}}};
+    for (const auto& [flags, named] : pairs)
+        for (std::vector<std::string> command : {std::vector<std::string>{"transcribe", "--adapter", file, wav},
+                                                 {"chat", "--adapter", file, "--speech", wav, "--prompt", "Hi"}}) {
+            command.insert(command.end(), flags.begin(), flags.end());
+            refused(command, {named[0], named[1]});
+        }
+    refused({"eval", "--adapter", file, "--manifest", "x.tsv", "--ctc-weight", "0.9"}, {"--ctc-weight", "--head"});
+    refused({"eval", "--adapter", file, "--manifest", "x.tsv", "--batch", "-3"}, {"--batch -3", "at least 1"});
+    refused({"chat", "--adapter", file, "--speech", wav, "--prompt", "Hi", "--beams", "2"}, {"--beams 2"});
+    // and together they work
+    CHECK(run_program({"transcribe", "--adapter", file, wav, "--max-tokens", "4", "--temperature", "0.5", "--top-k",
+                       "5", "--top-p", "0.5", "--seed", "7"})
+              .code == 0);
+    CHECK(run_program(
+              {"transcribe", "--adapter", file, wav, "--max-tokens", "4", "--beams", "2", "--length-penalty", "2"})
+              .code == 0);
+}
+
+// Witness: the template's ids (tests/data/chat_template_test.cpp).
+TEST_CASE("program: chat with a LLaMA-2 in its own template, told by the tokenizer") {
+    const TempFolder folder;
+    const std::string model = (folder / "llama").string();
+    const ProgramResult made = run_program(
+        {"convert", shared("golden/final.pt").string(), model, "--part", "llama", "--heads", "3", "--naming", "hf"});
+    CAPTURE(made.err);
+    REQUIRE(made.code == 0);
+    std::filesystem::create_symlink(std::filesystem::absolute(shared("data/tokenizer/llama2.tokenizer.model")),
+                                    folder / "llama/tokenizer.model");
+    const auto tokenizer = open_sentencepiece(folder / "llama/tokenizer.model");
+    const auto tokens_of = [&](const Prompt& prompt) { return prompt_ids(*tokenizer, prompt).left.size(); };
+    const auto replies_of = [&](std::vector<std::string> more) {
+        std::vector<std::string> all{"chat", "--model", model, "--json"};
+        all.insert(all.end(), more.begin(), more.end());
+        const ProgramResult r = run_program(all, folder.write("lines.txt", "Hello there.\nWhy is that?\n"));
+        CAPTURE(r.err);
+        REQUIRE(r.code == 0);
+        std::vector<nlohmann::json> replies;
+        std::istringstream lines(r.out);
+        for (std::string line; std::getline(lines, line);) replies.push_back(nlohmann::json::parse(line));
+        return replies;
+    };
+    const size_t first = tokens_of(make_prompt(ChatTemplate::llama2, "Hello there.", false)),
+                 second = tokens_of(make_turn(ChatTemplate::llama2, "Why is that?", false));
+    const auto turns = replies_of({"--max-tokens", "4"}), cut = replies_of({"--max-tokens", "2"});
+    REQUIRE(turns.size() == 2);
+    CHECK(turns[0].at("prompt_tokens") == first);
+    REQUIRE(turns[0].at("reply_tokens") == 3);  // ends by itself: its EOS begins the next turn
+    CHECK(turns[1].at("prompt_tokens") == 1 + second);
+    CHECK(cut[1].at("prompt_tokens") == 2 + second);  // cut: its last token and the turn's EOS
+    Prompt own = make_prompt(ChatTemplate::llama2, "Hello there.", false);
+    own.left.front().text = "[INST]<<SYS>>\nBe terse.\n<</SYS>>\n\n";
+    CHECK(replies_of({"--system-prompt", "Be terse.", "--max-tokens", "4"})[0].at("prompt_tokens") == tokens_of(own));
+    CHECK(replies_of({"--chat-template", "llama2", "--max-tokens", "4"})[0].at("reply") == turns[0].at("reply"));
+    const ProgramResult wrong = run_program({"chat", "--model", model, "--prompt", "Hi", "--chat-template", "chatml"});
+    CHECK(wrong.code != 0);
+    CHECK_MESSAGE(wrong.err.find("--chat-template chatml") != std::string::npos, wrong.err);
 }

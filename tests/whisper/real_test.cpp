@@ -157,6 +157,10 @@ TEST_CASE("whisper base: options and clips that make no sense are errors") {
     };
     CHECK_THROWS_WITH_AS(run(none, {}), doctest::Contains("no samples"), UsageError);
     CHECK_THROWS_WITH_AS(run(samples, {.language = "klingon"}), doctest::Contains("klingon"), UsageError);
+    for (const char* other : {"transcribe", "translate", "startoftranscript", "notimestamps", "endoftext"})
+        CHECK_THROWS_WITH_AS(run(samples, {.language = other}), doctest::Contains("knows no language"), UsageError);
+    for (const char* language : {"en", "zh", "su"})  // the first ones and the last
+        CHECK(whisper_prompt(whisper_base().config(), *base, language).size() == 4);
     CHECK_THROWS_WITH_AS(run(samples, {.max_tokens = 445}), doctest::Contains("1 to 444"), UsageError);
     CHECK_THROWS_AS(run(samples, {.batch = 0}), UsageError);
     CHECK(transcribe(whisper_base(), *base, std::span<const std::span<const float>>{}).empty());

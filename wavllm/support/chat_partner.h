@@ -13,6 +13,7 @@ namespace wavllm {
 
 struct ChatOptions {
     std::string model;            ///< language model of text and cascade; empty: SmolLM2
+    std::string chat_template;    ///< of text and cascade: chatml or llama2; empty: what the tokenizer was made for
     std::string system_prompt;    ///< stands before their conversation
     std::string adapter;          ///< of the WavLLM; empty: the one that ships with the project
     std::string whisper;          ///< ears of the cascade; empty: whisper-base

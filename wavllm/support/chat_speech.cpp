@@ -16,6 +16,12 @@ public:
         : system_(load_adapter_system(o.adapter.empty() ? shipped_adapter().string() : o.adapter, o.panels)),
           conversation_(*system_.model, *system_.tokenizer, o.context),
           options_(answer_options(with_overrides(system_.preset, o.decode.overrides()))) {
+        o.decode.check_used(with_overrides(system_.preset, o.decode.overrides()));
+        if (options_.decoding.beams > 1)
+            throw UsageError(
+                "--beams {}: a conversation with a WavLLM is answered token by token; give --beams 1, or ask single "
+                "questions with `wavllm transcribe --prompt`",
+                options_.decoding.beams);
         options_.max_new_tokens = o.max_tokens;
     }
 
@@ -66,6 +72,7 @@ std::unique_ptr<ChatPartner> make_speech_partner(const ChatOptions& o) {
     for (const auto& [flag, value] : {std::pair{"--model", &o.model},
                                       {"--whisper", &o.whisper},
                                       {"--language", &o.language},
+                                      {"--chat-template", &o.chat_template},
                                       {"--system-prompt", &o.system_prompt}})
         if (!value->empty())
             throw UsageError(

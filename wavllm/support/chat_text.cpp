@@ -1,5 +1,5 @@
 #include "data/audio.h"
-#include "data/chat_template.h"
+#include "data/chat_turn.h"
 #include "infer/beam_search.h"
 #include "infer/generate.h"
 #include "kernels/common/check.h"
@@ -17,7 +17,8 @@ std::string model_name(const ChatOptions& options) {
     return options.model.empty() ? "smollm2-135m-instruct-q4_1" : options.model;
 }
 
-/// One conversation in ChatML. The KV cache holds all turns so far, so a turn costs its own tokens only.
+/// One conversation, in ChatML or LLaMA-2's template. The KV cache holds all turns so far, so a turn costs its own tokens
+/// only.
 class TextPartner final : public ChatPartner {
 public:
     explicit TextPartner(const ChatOptions& options)
@@ -25,15 +26,11 @@ public:
           decode_(with_overrides({.name = "chat"}, options.decode.overrides()).decode),
           max_tokens_(options.max_tokens),
           system_(options.system_prompt),
+          chat_(template_of(options)),
           cache_(model_.llama.config(), 1, std::min(options.context, model_.llama.config().max_positions),
                  model_.llama.device()) {
-        const auto end = model_.tokenizer->id_of("<|im_end|>");
-        if (!end || !model_.tokenizer->is_special(*end))
-            throw UsageError(
-                "--model {}: its tokenizer has no <|im_end|>; chat needs a model trained on ChatML; give one, "
-                "or measure this one with `wavllm perplexity`",
-                printable(model_name(options)));
-        end_of_turn_ = *end;
+        options.decode.check_used(with_overrides({.name = "chat"}, options.decode.overrides()));
+        end_of_turn_ = chat_ == ChatTemplate::chatml ? *special("<|im_end|>") : *model_.tokenizer->eos();
     }
 
     ChatReply say(const std::string& text, const ChatClip* clip, std::FILE* out) override {
@@ -75,11 +72,37 @@ public:
         // What the next turn begins with: the last token, which is not in the cache yet, and the end of the turn.
         pending_ = {tokens.back()};
         if (pending_[0] != end_of_turn_) pending_.push_back(end_of_turn_);
-        for (const int32_t id : model_.tokenizer->encode("\n")) pending_.push_back(id);
         return reply;
     }
 
 private:
+    std::optional<int32_t> special(const char* token) const {
+        const auto id = model_.tokenizer->id_of(token);
+        return id && model_.tokenizer->is_special(*id) ? id : std::nullopt;
+    }
+    /// What the user names, or what the tokenizer was made for: one with <|im_end|> for ChatML, LLaMA's <s> and </s> for
+    /// LLaMA-2's.
+    ChatTemplate template_of(const ChatOptions& o) const {
+        const std::string name = printable(model_name(o));
+        const bool chatml = special("<|im_end|>") && special("<|im_start|>"),
+                   llama2 = model_.tokenizer->bos() && model_.tokenizer->eos();
+        if (!o.chat_template.empty()) {
+            const ChatTemplate chosen = chat_template_of(o.chat_template);
+            if (!(chosen == ChatTemplate::chatml ? chatml : llama2))
+                throw UsageError("--chat-template {}: the tokenizer of {} has no {}", o.chat_template, name,
+                                 chosen == ChatTemplate::chatml ? "<|im_start|> and <|im_end|>" : "BOS and EOS");
+            return chosen;
+        }
+        if (chatml) return ChatTemplate::chatml;
+        if (llama2 && special("<s>") == model_.tokenizer->bos() && special("</s>") == model_.tokenizer->eos())
+            return ChatTemplate::llama2;
+        throw UsageError(
+            "--model {}: its tokenizer has neither ChatML's <|im_end|> nor LLaMA-2's <s> and </s>; name the template "
+            "that "
+            "it was trained on with --chat-template, or measure it with `wavllm perplexity`",
+            name);
+    }
+
     Tensor embedded(const std::vector<int32_t>& ids) const {
         return model_.llama.embed(Tensor::from(ids, {static_cast<int64_t>(ids.size())}));
     }
@@ -114,15 +137,16 @@ private:
 
     std::vector<int32_t> turn_ids(const std::string& text) const {
         std::vector<int32_t> ids = pending_;
-        const auto append = [&](const std::vector<PromptPart>& parts) {
-            Prompt prompt;
-            prompt.left = parts;
-            const auto more = prompt_ids(*model_.tokenizer, prompt).left;
-            ids.insert(ids.end(), more.begin(), more.end());
-        };
-        if (ids.empty() && !system_.empty())
-            append({{"<|im_start|>", true}, {"system\n"}, {system_}, {"<|im_end|>", true}, {"\n"}});
-        append(make_prompt(ChatTemplate::chatml, text, false).left);
+        Prompt prompt = ids.empty() ? make_prompt(chat_, text, false) : make_turn(chat_, text, false);
+        if (ids.empty() && !system_.empty()) {
+            if (chat_ == ChatTemplate::llama2)
+                prompt.left.front().text = "[INST]<<SYS>>\n" + system_ + "\n<</SYS>>\n\n";
+            else
+                prompt.left.insert(prompt.left.begin(),
+                                   {{"<|im_start|>", true}, {"system\n"}, {system_}, {"<|im_end|>", true}, {"\n"}});
+        }
+        const auto more = prompt_ids(*model_.tokenizer, prompt).left;
+        ids.insert(ids.end(), more.begin(), more.end());
         return ids;
     }
     bool fits(const std::vector<int32_t>& ids) const {
@@ -133,6 +157,7 @@ private:
     decltype(Preset::decode) decode_;
     int64_t max_tokens_, turns_ = 0;
     std::string system_;
+    ChatTemplate chat_;
     KvCache cache_;
     int32_t end_of_turn_ = 0;
     std::vector<int32_t> pending_;

@@ -1,6 +1,7 @@
 #include "wavllm/support/decode_flags.h"
 
 #include "models/preset/compat.h"
+#include "tensor/error.h"
 
 namespace wavllm {
 
@@ -21,6 +22,21 @@ std::vector<std::string> DecodeFlags::overrides() const {
     add("length_penalty", length_penalty);
     add("lora_scale", lora_scale);
     return values;
+}
+
+void DecodeFlags::check_used(const Preset& p, std::string_view head) const {
+    for (const auto& [flag, given] :
+         {std::pair("--top-k", top_k.has_value()), {"--top-p", top_p.has_value()}, {"--seed", seed.has_value()}})
+        if (given && p.decode.temperature == 0)
+            throw UsageError("{}: no token is drawn at temperature 0; give --temperature above 0, too, or leave {} out",
+                             flag, flag);
+    if (length_penalty && head != "llm")
+        throw UsageError("--length-penalty: it is for the LLM's beam search, and --head {} has none of its own kind",
+                         head);
+    if (length_penalty && p.decode.beams == 1)
+        throw UsageError(
+            "--length-penalty: one beam compares no lengths; give --beams above 1, too, or leave --length-penalty out");
+    if (beams && head == "ctc") throw UsageError("--beams: --head ctc takes the likeliest path; leave --beams out");
 }
 
 void add_decode_flags(cli::App& app, DecodeFlags& flags, bool with_compat) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/preset/preset.h"
@@ -21,6 +22,9 @@ struct DecodeFlags {
     bool any() const {
         return !overrides().empty();
     }
+    /// Throws UsageError for a flag that does nothing: one of drawing where `p`, the preset with the overrides, draws no
+    /// token, one of beam search where there is none. head: who answers (llm, ctc, joint).
+    void check_used(const Preset& p, std::string_view head = "llm") const;
 };
 
 /// --temperature, --top-k, --top-p, --seed, --beams, --length-penalty; with_compat: --compat and --lora-scale too.

@@ -9,6 +9,7 @@
 #include "tensor/text.h"
 #include "train/start.h"
 #include "wavllm/report/report.h"
+#include "wavllm/support/home.h"
 #include "wavllm/support/language_model.h"
 #include "wavllm/support/model_files.h"
 #include "wavllm/support/origin.h"
@@ -21,12 +22,8 @@ std::filesystem::path preset_path(const std::string& name, const std::filesystem
     if (std::filesystem::is_regular_file(name)) return name;
     const std::filesystem::path path = home / "presets" / (name + ".json");
     if (name.find('/') == std::string::npos && std::filesystem::exists(path)) return path;
-    std::vector<std::string> known;
-    for (const auto& entry : std::filesystem::directory_iterator(home / "presets"))
-        if (entry.path().extension() == ".json" && entry.path().stem() != "sources")
-            known.push_back(entry.path().stem().string());
-    std::sort(known.begin(), known.end());
-    throw UsageError("preset \"{}\": no such file, and the presets are: {}", printable(name), fmt::join(known, ", "));
+    throw UsageError("preset \"{}\": no such file, and the presets are: {}", printable(name),
+                     fmt::join(preset_names(home), ", "));
 }
 
 System load_system(const Preset& preset) {

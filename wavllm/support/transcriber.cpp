@@ -12,6 +12,8 @@ namespace wavllm {
 
 namespace {
 
+constexpr int64_t kMostTokens = 224;  // of a chunk, unless something says otherwise
+
 std::string trimmed(const std::string& text) {
     const size_t first = text.find_first_not_of(" \n"), last = text.find_last_not_of(" \n");
     return first == std::string::npos ? "" : text.substr(first, last - first + 1);
@@ -22,7 +24,7 @@ public:
     explicit WhisperTranscriber(const TranscriberOptions& o)
         : model_(load_whisper_model(o.model, frozen_dtype(o.panels))), name_(o.model) {
         options_.language = o.language;
-        options_.max_tokens = o.max_tokens;
+        options_.max_tokens = o.max_tokens.value_or(kMostTokens);
         options_.batch = o.batch;
     }
 
@@ -32,7 +34,7 @@ public:
         if (stream) options.stream = [&](size_t, std::string_view text) { stream(text); };
         std::vector<Transcription> result;
         for (const Transcript& t : wavllm::transcribe(model_.whisper, *model_.tokenizer, clips, options))
-            result.push_back({trimmed(t.text), t.complete});
+            result.push_back({trimmed(t.text), t.complete, options_.max_tokens});
         return result;
     }
 
@@ -68,9 +70,11 @@ public:
             throw UsageError("transcribe: --lora-scale: LoRA is in the LLM, which --head ctc does not use");
         if (!o.prompt.empty() && head_ != "llm")
             throw UsageError("transcribe: --head {} always says what is spoken; --prompt needs --head llm", head_);
+        o.decode.check_used(preset, head_);
         options_ = answer_options(preset);
         options_.beams = o.decode.beams.value_or(AnswerOptions().beams);
-        if (o.decode.compat.empty()) options_.max_new_tokens = o.max_tokens;
+        if (o.max_tokens || o.decode.compat.empty()) options_.max_new_tokens = o.max_tokens.value_or(kMostTokens);
+        if (o.max_tokens) options_.decoding.count_prompt = false;
     }
 
     std::vector<Transcription> transcribe(std::span<const std::span<const float>> clips,
@@ -80,9 +84,14 @@ public:
             Transcription all;
             int64_t number = 0;
             for (const std::span<const float> part : cut_at_pauses(clip, kLongestPart)) {
-                const Answer a = answer_to(part, number++);
+                SpeechExample example = make_example(system_, "", part, prompt_);
+                example.key = number++;
+                const Answer a = answer_to(example);
                 const std::string text = trimmed(a.text);
-                all.complete = all.complete && complete(a);
+                if (!complete(a)) {
+                    all.complete = false;
+                    all.limit = limit_of(example);
+                }
                 if (text.empty()) continue;
                 if (stream) stream((all.text.empty() ? "" : " ") + text);
                 all.text += (all.text.empty() ? "" : " ") + text;
@@ -108,10 +117,14 @@ private:
         return !a.tokens.empty() && a.tokens.back() == system_.tokenizer->eos();
     }
 
-    /// part: its number in the clip, which draws belong to.
-    Answer answer_to(std::span<const float> samples, int64_t part) const {
-        SpeechExample example = make_example(system_, "", samples, prompt_);
-        example.key = part;
+    /// Tokens that its answer may have.
+    int64_t limit_of(const SpeechExample& example) const {
+        const int64_t counted = options_.decoding.count_prompt ? std::ssize(example.ids.right) - 1 : 0;
+        return std::max<int64_t>(0, options_.max_new_tokens - std::max<int64_t>(0, counted));
+    }
+
+    /// example.key: the part's number in the clip, which draws belong to.
+    Answer answer_to(const SpeechExample& example) const {
         const SpeechExample* one[] = {&example};
         const Wavllm& model = *system_.model;
         if (head_ == "ctc") return answer_by_ctc(model, *system_.tokenizer, one)[0];
@@ -132,7 +145,7 @@ std::filesystem::path shipped_adapter() {
 
 std::unique_ptr<Transcriber> make_transcriber(const TranscriberOptions& o) {
     if (o.batch < 1) throw UsageError("--batch {}: must be at least 1", o.batch);
-    if (o.max_tokens < 1) throw UsageError("--max-tokens {}: must be at least 1", o.max_tokens);
+    if (o.max_tokens.value_or(1) < 1) throw UsageError("--max-tokens {}: must be at least 1", *o.max_tokens);
     if (!o.model.empty() && o.decode.any())
         throw UsageError(
             "transcribe: --model {} is Whisper alone, which decodes greedily; --temperature, --beams and "

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,13 +23,16 @@ struct TranscriberOptions {
     std::string language = "en";  ///< Whisper's code
     std::string panels = "auto";  ///< of frozen weights
     int64_t batch = 8;            ///< chunks that Whisper decodes together
-    int64_t max_tokens = 224;     ///< of a chunk
-    DecodeFlags decode{};         ///< of the adapter
+    /// Of a chunk. Not given: 224, or what decode.compat says. Given it counts the answer's tokens alone, whatever a
+    /// preset or decode.compat counts.
+    std::optional<int64_t> max_tokens{};
+    DecodeFlags decode{};  ///< of the adapter
 };
 
 struct Transcription {
     std::string text;      ///< without space at its ends
-    bool complete = true;  ///< false: a chunk reached max_tokens and was cut
+    bool complete = true;  ///< false: a chunk reached the limit and was cut
+    int64_t limit = 0;     ///< tokens that the chunk might have, of several that were cut the last one's
 };
 
 class Transcriber {

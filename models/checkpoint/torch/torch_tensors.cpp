@@ -27,8 +27,14 @@ constexpr std::array<TorchType, 10> kTypes{{{"FloatStorage", DType::f32, 4},
                                             {"ByteStorage", DType::u8, 1},
                                             {"BoolStorage", DType::u8, 1}}};
 
-constexpr size_t kMostDimensions = 16, kLongestName = 512, kDeepest = 64, kMostSteps = 4'000'000;
-constexpr size_t kMostShown = 20'000;  // values of metadata
+constexpr size_t kMostDimensions = 16, kLongestName = 512, kDeepest = 64;
+constexpr size_t kMostShown = 20'000, kMostShownBytes = 4 << 20;  // values of metadata, and they with their keys
+
+// A pickle's objects may be shared, so a few bytes can refer to millions of paths. A step through them and what is kept
+// of each tensor are therefore bounded by the pickle's length: torch.save takes about 70 bytes to describe a tensor
+// besides its name. What is free lets a small file share as it likes.
+constexpr uint64_t kFreeSteps = 100'000, kStepsPerByte = 8;
+constexpr uint64_t kFreeBytes = 1 << 20, kKeptPerByte = 16, kTensorBytes = 64;
 
 /// Globals that build plain values and tensors; every other one is foreign.
 constexpr std::array<std::string_view, 20> kPlain{"collections.OrderedDict",
@@ -66,27 +72,31 @@ bool is_plain(std::string_view global) {
 class Reader {
 public:
     Reader(LoadedCheckpoint& out, const Tree& tree, const StorageBytes& storage, uint64_t file_bytes)
-        : out_(out), tree_(tree), storage_(storage), copies_left_(4 * file_bytes) {}
+        : out_(out),
+          tree_(tree),
+          storage_(storage),
+          copies_left_(4 * file_bytes),
+          steps_left_(kFreeSteps + kStepsPerByte * tree.length()),
+          kept_left_(kFreeBytes + kKeptPerByte * tree.length()) {}
 
     void run() {
         const Ref root = tree_.root();
-        const std::vector<Ref> pairs = dictionary(root);
         std::string_view under;
         for (const std::string_view key : {"model", "state_dict", "model_state_dict"})
-            for (size_t i = 0; i + 1 < pairs.size() && under.empty(); i += 2)
-                if (tree_.text(pairs[i]) == key && !dictionary(pairs[i + 1]).empty() && holds_tensor(pairs[i + 1]))
-                    under = key;
+            each_pair(root, [&](Ref name, Ref inside) {
+                if (under.empty() && tree_.text(name) == key && has_pairs(inside) && holds_tensor(inside)) under = key;
+            });
         json content = json::object();
         if (under.empty()) {
             wanted_ = true;
             content = value(root, "", 0, false);
         } else {
-            for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-                const std::string key = key_text(pairs[i]);
+            each_pair(root, [&](Ref node, Ref inside) {
+                const std::string key = key_text(node);
                 wanted_ = key == under;
-                json shown = value(pairs[i + 1], wanted_ ? "" : key, 1, false);
-                if (!shown.is_null()) content[key] = std::move(shown);
-            }
+                json shown = value(inside, wanted_ ? "" : key, 1, false);
+                if (can_show(shown, key)) content[key] = std::move(shown);
+            });
             out_.facts["tensors_under"] = under;
         }
         if (others_ > 0) out_.facts["other_tensors"] = others_;
@@ -100,30 +110,46 @@ private:
         throw FileError("{}: {}", out_.path().string(), fmt::format(format, std::forward<Args>(args)...));
     }
     void count_step() {
-        if (++steps_ > kMostSteps) fail("its objects refer to each other more than {} times over", kMostSteps);
+        if (steps_left_-- == 0)
+            fail(
+                "its objects refer to each other more than {} times over, out of proportion to the {} bytes of its "
+                "pickle",
+                kFreeSteps + kStepsPerByte * tree_.length(), tree_.length());
+    }
+    /// To be called before something is kept for a tensor, which takes so many bytes besides its name.
+    void count_kept(const std::string& name, uint64_t bytes) {
+        bytes += kTensorBytes + name.size();
+        if (bytes > kept_left_)
+            fail("the tensors that it names, \"{}\" the last, are out of proportion to the {} bytes of its pickle",
+                 printable(name, 60), tree_.length());
+        kept_left_ -= bytes;
+    }
+    void refuse(const std::string& name, const std::string& why) {
+        count_kept(name, why.size());
+        out_.refuse(name, why);
     }
 
     std::string_view callee(Ref node) const {
         return tree_.kind(node) == Kind::object ? tree_.text(tree_.callee(node)) : std::string_view();
     }
 
-    /// Keys and values, if it is a dictionary of any kind.
-    std::vector<Ref> dictionary(Ref node) const {
-        std::span<const Ref> items = tree_.items(node);
-        if (tree_.kind(node) == Kind::dict) return {items.begin(), items.end()};
-        const std::string_view type = callee(node);
-        if (type != "collections.OrderedDict" && type != "collections.defaultdict" && type != "builtins.dict" &&
-            type != "__builtin__.dict")
-            return {};
-        std::vector<Ref> pairs(items.begin(), items.end());
-        if (pairs.size() % 2 != 0) pairs.pop_back();
+    /// Calls visit(key, value) for each pair, if it is a dictionary of any kind.
+    template <class F>
+    void each_pair(Ref node, F visit) const {
+        if (!is_dictionary(node)) return;
+        const std::span<const Ref> items = tree_.items(node);
+        for (size_t i = 0; i + 1 < items.size(); i += 2) visit(items[i], items[i + 1]);
+        if (tree_.kind(node) == Kind::dict) return;
         // Python 2 gives an ordered dictionary its content as the call's argument, a list of pairs.
         const auto arguments = tree_.items(tree_.arguments(node));
         if (!arguments.empty() && tree_.kind(arguments[0]) == Kind::list)
             for (const Ref pair : tree_.items(arguments[0]))
-                if (const auto two = tree_.items(pair); two.size() == 2)
-                    pairs.insert(pairs.end(), two.begin(), two.end());
-        return pairs;
+                if (const auto two = tree_.items(pair); two.size() == 2) visit(two[0], two[1]);
+    }
+    bool has_pairs(Ref node) const {
+        bool any = false;
+        each_pair(node, [&](Ref, Ref) { any = true; });
+        return any;
     }
     bool is_dictionary(Ref node) const {
         const std::string_view type = callee(node);
@@ -180,7 +206,7 @@ private:
             tensor(node, name, inside_foreign);
             return nullptr;
         }
-        if (is_dictionary(node)) return entries(dictionary(node), name, depth, inside_foreign);
+        if (is_dictionary(node)) return entries(node, name, depth, inside_foreign);
         switch (tree_.kind(node)) {
             case Kind::none: return show("None");
             case Kind::boolean: return show(tree_.integer(node) != 0);
@@ -209,34 +235,40 @@ private:
             return value(arguments[0], name, depth + 1, inside_foreign);
         const std::string title = fmt::format("({})", type.empty() ? "a call of what is no name" : printable(type));
         if (wanted_ && !name.empty() && holds_tensor(tree_.arguments(node)))
-            out_.refuse(name,
-                        fmt::format("it needs {}, which is foreign code: nothing is ever called", printable(type)));
+            refuse(name, fmt::format("it needs {}, which is foreign code: nothing is ever called", printable(type)));
         json state = value(tree_.state(node), name, depth + 1, true);
         json inside = sequence(tree_.items(tree_.arguments(node)), name, depth + 1, true);
         json items = sequence(tree_.items(node), name, depth + 1, true);
         json all = json::object();
-        if (state.is_object() && !state.empty()) all["state"] = std::move(state);
-        if (inside.is_array() && !inside.empty()) all["arguments"] = std::move(inside);
-        if (items.is_array() && !items.empty()) all["items"] = std::move(items);
-        return all.empty() ? show(title) : json{{title, std::move(all)}};
+        if (state.is_object() && can_show(state, "state")) all["state"] = std::move(state);
+        if (inside.is_array() && can_show(inside, "arguments")) all["arguments"] = std::move(inside);
+        if (items.is_array() && can_show(items, "items")) all["items"] = std::move(items);
+        return all.empty() || !can_show(all, title) ? show(title) : json{{title, std::move(all)}};
     }
 
-    json entries(const std::vector<Ref>& pairs, const std::string& name, size_t depth, bool inside_foreign) {
+    json entries(Ref dictionary, const std::string& name, size_t depth, bool inside_foreign) {
         json out = json::object();
-        for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-            const std::string key = key_text(pairs[i]);
-            json shown = value(pairs[i + 1], join(name, key), depth + 1, inside_foreign);
-            if (!shown.is_null()) out[key] = std::move(shown);
-        }
+        each_pair(dictionary, [&](Ref node, Ref inside) {
+            const std::string key = key_text(node);
+            json shown = value(inside, join(name, key), depth + 1, inside_foreign);
+            if (can_show(shown, key)) out[key] = std::move(shown);
+        });
         return out.empty() ? json(nullptr) : out;
     }
     json sequence(std::span<const Ref> items, const std::string& name, size_t depth, bool inside_foreign) {
         json out = json::array();
         for (size_t i = 0; i < items.size(); ++i) {
             json shown = value(items[i], join(name, fmt::format("{}", i)), depth + 1, inside_foreign);
-            if (!shown.is_null()) out.push_back(std::move(shown));
+            if (can_show(shown, "")) out.push_back(std::move(shown));
         }
         return out.empty() ? json(nullptr) : out;
+    }
+    /// Whether there is something to show and room for it under this key.
+    bool can_show(const json& shown, std::string_view key) {
+        if (shown.is_null() || (shown.is_structured() && shown.empty())) return false;
+        shown_bytes_ +=
+            kTensorBytes + key.size() + (shown.is_string() ? shown.get_ref<const std::string&>().size() : 0);
+        return shown_bytes_ <= kMostShownBytes;
     }
     template <class T>
     json show(T&& v) {
@@ -252,23 +284,21 @@ private:
             return;
         }
         if (inside_foreign) {
-            out_.refuse(name,
-                        "it lies inside an object of foreign code, which is not built; save a state dict instead");
+            refuse(name, "it lies inside an object of foreign code, which is not built; save a state dict instead");
             return;
         }
         std::string problem;
-        const auto refuse = [&](const std::string& why) { out_.refuse(name, why); };
         // a parameter wraps a tensor
         for (int wrapped = 0; wrapped < 4 && callee(node).starts_with("torch._utils._rebuild_parameter"); ++wrapped) {
             const auto arguments = tree_.items(tree_.arguments(node));
-            if (arguments.empty()) return refuse("its parameter is without a tensor");
+            if (arguments.empty()) return refuse(name, "its parameter is without a tensor");
             node = arguments[0];
         }
         const std::string_view how = callee(node);
         if (how != "torch._utils._rebuild_tensor_v2" && how != "torch._utils._rebuild_tensor")
-            return refuse(how.empty() ? "its parameter is without a tensor"
-                                      : fmt::format("it needs {}, which is foreign code: nothing is ever called",
-                                                    printable(how)));
+            return refuse(name, how.empty() ? "its parameter is without a tensor"
+                                            : fmt::format("it needs {}, which is foreign code: nothing is ever called",
+                                                          printable(how)));
         const auto arguments = tree_.items(tree_.arguments(node));
         if (arguments.size() < 4 || tree_.kind(arguments[0]) != Kind::persistent || !tree_.is_integer(arguments[1]))
             fail("tensor \"{}\" is not described as torch.save does", printable(name));
@@ -276,11 +306,12 @@ private:
         if (!storage) fail("tensor \"{}\": {}", printable(name), problem);
         const TorchType* type = torch_type(storage->type);
         if (type == nullptr)
-            return refuse(fmt::format("its storage is a {}, which is not read", printable(storage->type)));
+            return refuse(name, fmt::format("its storage is a {}, which is not read", printable(storage->type)));
         StoredTensor t{name, type->dtype, dimensions(arguments[2], name, "shape"), {}};
         const std::vector<int64_t> strides = dimensions(arguments[3], name, "strides");
         if (strides.size() != t.shape.size())
             fail("tensor \"{}\" has {} dimensions, but {} strides", printable(name), t.shape.size(), strides.size());
+        count_kept(name, t.shape.size() * sizeof(int64_t));
         place(t, *storage, *type, tree_.integer(arguments[1]), strides);
         out_.list.push_back(std::move(t));
     }
@@ -373,8 +404,8 @@ private:
     LoadedCheckpoint& out_;
     const Tree& tree_;
     const StorageBytes& storage_;
-    uint64_t copies_left_;
-    size_t steps_ = 0, shown_ = 0;
+    uint64_t copies_left_, steps_left_, kept_left_;
+    size_t shown_ = 0, shown_bytes_ = 0;
     int64_t others_ = 0;
     bool wanted_ = false;  // tensors met now belong to the model
 };
@@ -389,7 +420,8 @@ const TorchType* torch_type(std::string_view storage) {
 std::optional<TorchStorage> torch_storage(const Tree& tree, Ref node, std::string& problem) {
     const auto id = tree.items(tree.items(node)[0]);
     if (id.size() < 5 || tree.text(id[0]) != "storage" || tree.kind(id[1]) != Kind::global ||
-        tree.kind(id[2]) != Kind::text || !tree.is_integer(id[4]) || tree.integer(id[4]) < 0) {
+        tree.kind(id[2]) != Kind::text || tree.text(id[2]).size() > kLongestName || !tree.is_integer(id[4]) ||
+        tree.integer(id[4]) < 0) {
         problem = "its storage is not named as torch.save does";
         return std::nullopt;
     }

@@ -40,7 +40,8 @@ using StorageBytes = std::function<std::span<const std::byte>(const TorchStorage
 /// Fills tensors, refused and metadata of `out` from the pickle. The tensors are those of the dictionary under "model"
 /// (fairseq), "state_dict" (Lightning) or "model_state_dict" (OpenAI's Whisper) where there is one with tensors, else
 /// all; names of nested dictionaries are joined by dots. Elements that do not lie row-major in their storage are
-/// copied; all copies together may take four times the file's size, so no stride of zero makes much of little.
+/// copied; all copies together may take four times the file's size, so no stride of zero makes much of little. Steps
+/// through objects and the names of tensors are bounded by the pickle's length, so no shared list makes much of little.
 void read_torch_tree(LoadedCheckpoint& out, const pickle::Tree& tree, const StorageBytes& storage, uint64_t file_bytes);
 
 }  // namespace wavllm
