@@ -80,8 +80,8 @@ private:
         const auto id = model_.tokenizer->id_of(token);
         return id && model_.tokenizer->is_special(*id) ? id : std::nullopt;
     }
-    /// What the user names, or what the tokenizer was made for: one with <|im_end|> for ChatML, LLaMA's <s> and </s> for
-    /// LLaMA-2's.
+    /// What the user names, or what the tokenizer was made for: one with <|im_end|> for ChatML, LLaMA's SentencePiece
+    /// with <s> and </s> for LLaMA-2's.
     ChatTemplate template_of(const ChatOptions& o) const {
         const std::string name = printable(model_name(o));
         const bool chatml = special("<|im_end|>") && special("<|im_start|>"),
@@ -94,12 +94,13 @@ private:
             return chosen;
         }
         if (chatml) return ChatTemplate::chatml;
-        if (llama2 && special("<s>") == model_.tokenizer->bos() && special("</s>") == model_.tokenizer->eos())
+        if (llama2 && model_.tokenizer->text_rules().drop_first_space && special("<s>") == model_.tokenizer->bos() &&
+            special("</s>") == model_.tokenizer->eos())
             return ChatTemplate::llama2;
         throw UsageError(
             "--model {}: its tokenizer has neither ChatML's <|im_end|> nor LLaMA-2's <s> and </s>; name the template "
             "that "
-            "it was trained on with --chat-template, or measure it with `wavllm perplexity`",
+            "it was trained on with --chat-template, or measure this one with `wavllm perplexity`",
             name);
     }
 
