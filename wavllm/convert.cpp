@@ -210,7 +210,11 @@ int convert(const Options& o) {
     const ConvertOptions options = convert_options(o, *from);
     const Plan plan = plan_conversion(*from, options);
     const auto tensors = streamed(*from, plan);
-    const FileMetadata metadata = file_metadata(*from);
+    FileMetadata metadata = file_metadata(*from);
+    if (options.part == ConvertPart::adapter) {  // what it stands on, or train.from would refuse it
+        const AdapterFile adapter(source);
+        for (auto& entry : adapter_metadata(adapter.preset(), adapter.base())) metadata.push_back(std::move(entry));
+    }
     Progress bar("convert", 0, "B");
     const ConvertProgress progress = [&](uint64_t written, uint64_t total) {
         bar.set_total(static_cast<int64_t>(total));

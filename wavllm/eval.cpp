@@ -122,16 +122,17 @@ WAVLLM_COMMAND(eval, {"eval", "WER, CER and exact answers of a trained adapter o
                                          "llm; ctc: the adapter's own cheap decoder; joint: a beam search by both")
                               ->one_of({"llm", "ctc", "joint"})
                               ->capture_default_str();
-                          app.add_option("--ctc-weight", o->ctc_weight, "of the CTC head in --head joint")
-                              ->range(0.0, 1.0)
-                              ->capture_default_str();
+                          const cli::Option* ctc_weight =
+                              app.add_option("--ctc-weight", o->ctc_weight, "of the CTC head in --head joint")
+                                  ->range(0.0, 1.0)
+                                  ->capture_default_str();
                           add_decode_flags(app, o->decode, true);
                           add_frozen(app, o->frozen);
                           app.add_option("--batch", o->batch, "requests decoded together")->capture_default_str();
                           app.add_flag("--json", o->json, "print the result as JSON");
                           add_no_cache(app, o->no_cache);
-                          return [o, &app] {
-                              o->has_ctc_weight = app.count("--ctc-weight") > 0;
+                          return [o, ctc_weight] {
+                              o->has_ctc_weight = ctc_weight->given();
                               return eval(*o);
                           };
                       }});

@@ -2,6 +2,7 @@
 // Byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019), as SmolLM2 and Whisper use it.
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,10 +38,13 @@ BpeVocabulary gguf_bpe_vocabulary(std::string source, std::vector<std::string> t
                                   const std::vector<int32_t>& token_type, std::string_view pre);
 
 /// From the text of a Hugging Face tokenizer.json with a byte-level BPE model. bos and eos are set where special tokens of
-/// those names exist, or else LLaMA's <s> and </s>. A Whisper vocabulary whose file ends at <|notimestamps|> gets the 1501 timestamp tokens <|0.00|>
-/// to
-/// <|30.00|> that follow in every Whisper model. Throws FileError.
+/// those names exist, or else LLaMA's <s> and </s>. A Whisper vocabulary whose file ends at <|notimestamps|> gets the 1501
+/// timestamp tokens <|0.00|> to <|30.00|> that follow in every Whisper model. Throws FileError.
 BpeVocabulary hf_bpe_vocabulary(const std::string& source, std::string_view json_text,
                                 std::string_view bos = "<|startoftext|>", std::string_view eos = "<|endoftext|>");
+
+/// The tokenizer of such a file. Which tokens are bos and eos is said by the tokenizer_config.json beside it, if there is one.
+/// Throws FileError.
+std::unique_ptr<Tokenizer> open_hf_bpe(const std::filesystem::path& tokenizer_json);
 
 }  // namespace wavllm

@@ -1,6 +1,8 @@
 // Byte-level BPE vocabularies from the two kinds of file that hold them.
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "data/json.h"
 #include "data/tokenizer/bpe.h"
@@ -151,6 +153,22 @@ BpeVocabulary hf_bpe_vocabulary(const std::string& source, std::string_view json
     out.bos = special(bos, "<s>");
     out.eos = special(eos, "</s>");
     return out;
+}
+
+std::unique_ptr<Tokenizer> open_hf_bpe(const std::filesystem::path& tokenizer_json) {
+    std::ifstream in(tokenizer_json, std::ios::binary);
+    if (!in) throw FileError("{}: cannot be read", tokenizer_json.string());
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const std::filesystem::path beside = tokenizer_json.parent_path() / "tokenizer_config.json";
+    const json config = std::filesystem::exists(beside) ? read_json_file(beside) : json();
+    const auto named = [&](const char* key, std::string otherwise) {  // "</s>", or {"content": "</s>", ...}
+        if (!config.is_object() || !config.contains(key)) return otherwise;
+        const json& token =
+            config[key].is_object() && config[key].contains("content") ? config[key]["content"] : config[key];
+        return token.is_string() ? token.get<std::string>() : otherwise;
+    };
+    return make_bpe_tokenizer(hf_bpe_vocabulary(tokenizer_json.string(), text, named("bos_token", "<|startoftext|>"),
+                                                named("eos_token", "<|endoftext|>")));
 }
 
 }  // namespace wavllm

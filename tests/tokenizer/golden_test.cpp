@@ -69,9 +69,18 @@ TEST_CASE("tokenizer: SmolLM2 from GGUF gives the original's ids") {
 TEST_CASE("tokenizer: SmolLM2's tokenizer.json, written from the GGUF, gives the original's ids") {
     TempFolder folder;
     CHECK(write_hf_tokenizer(folder.path(), *open_checkpoint(real_model("smollm2-135m-instruct-q4_1"))).size() == 2);
-    const auto written = make_bpe_tokenizer(hf_bpe_vocabulary("written", read_all(folder / "tokenizer.json")));
+    const auto written = open_hf_bpe(folder / "tokenizer.json");
     check_strings(*written, "smollm2", true);
     const auto tokenizer = smollm2();
+    REQUIRE(tokenizer->eos().has_value());
+    CHECK(written->eos() == tokenizer->eos());
+    CHECK(written->bos() == tokenizer->bos());
+    // without its config, by the usual names; the config's tokens may be written out
+    const int32_t eos = *tokenizer->eos();
+    std::filesystem::remove(folder / "tokenizer_config.json");
+    CHECK(open_hf_bpe(folder / "tokenizer.json")->eos() != eos);
+    folder.write("tokenizer_config.json", R"({"bos_token": null, "eos_token": {"content": "<|im_end|>"}})");
+    CHECK(open_hf_bpe(folder / "tokenizer.json")->eos() == eos);
     REQUIRE(written->vocab_size() == tokenizer->vocab_size());
     std::string all;
     for (int32_t id = 0; id < written->vocab_size(); ++id) {

@@ -148,6 +148,17 @@ TEST_CASE("program: train goes on from a released checkpoint, on its own frozen 
     CHECK_MESSAGE(r.err.find("--set model.norm_eps=1e-06") != std::string::npos, r.err);
     runs(command("run", {}));
     CHECK(fs::exists(folder / "run" / "adapter.safetensors"));
+    // the adapter in a file of its own knows them, too
+    const std::string alone = folder / "alone.safetensors";
+    runs({"convert", released, alone, "--part", "adapter"});
+    runs(command("from-alone", {"--set", "train.from=" + alone}));
+    CHECK(read_all(folder / "from-alone/adapter.safetensors") == read_all(folder / "run/adapter.safetensors"));
+    runs({"convert", released, folder / "f16", "--part", "llama", "--naming", "hf", "--heads", "3", "--dtype", "f16"});
+    fs::copy(shared("data/tokenizer/llama2.tokenizer.model"), folder / "f16" / "tokenizer.model");
+    r = run_program(
+        command("on-f16", {"--set", "train.from=" + alone, "--set", "model.llm=" + (folder / "f16").string()}));
+    CHECK(r.code == 1);
+    CHECK_MESSAGE(r.err.find("alone.safetensors") != std::string::npos, r.err);
 }
 
 namespace {

@@ -1,8 +1,5 @@
 #include "wavllm/support/tokenizer_file.h"
 
-#include <fstream>
-#include <iterator>
-
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "tensor/error.h"
@@ -27,10 +24,7 @@ std::unique_ptr<Tokenizer> open_tokenizer_beside(const fs::path& model) {
 }
 
 std::unique_ptr<Tokenizer> read_tokenizer_json(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in) throw FileError("{}: cannot be read", file.string());
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    return make_bpe_tokenizer(hf_bpe_vocabulary(file.string(), text));
+    return open_hf_bpe(file);
 }
 
 }  // namespace wavllm

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
 #include "data/tokenizer/bpe.h"
 #include "models/download.h"
@@ -16,11 +14,7 @@ std::filesystem::path Real::model_file(const std::string& model, const std::stri
 }
 
 std::unique_ptr<Tokenizer> whisper_tokenizer(const Real& r) {
-    const std::filesystem::path path = r.model_file("whisper-base", "tokenizer");
-    std::ifstream in(path, std::ios::binary);
-    if (!in) throw FileError("{}: cannot be read", path.string());
-    const std::string text(std::istreambuf_iterator<char>(in), {});
-    return make_bpe_tokenizer(hf_bpe_vocabulary(path.string(), text));
+    return open_hf_bpe(r.model_file("whisper-base", "tokenizer"));
 }
 
 void expect_real_file(Comparison& c, const std::filesystem::path& path,
