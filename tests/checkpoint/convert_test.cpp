@@ -202,8 +202,11 @@ TEST_CASE("convert: folders in parts are read as one file, safetensors and PyTor
 TEST_CASE("convert: parts of a released checkpoint stand alone") {
     TempFolder folder;
     const auto released = open_checkpoint(file_of("final.pt"));
+    folder.write("beside/config.json", R"({"llm_heads": 3})");
+    const std::string source = folder / "beside/final.pt";
+    std::filesystem::create_symlink(std::filesystem::absolute(file_of("final.pt")), source);
     const auto run = [&](const std::string& part, const std::vector<std::string>& more) {
-        std::vector<std::string> words{"convert", file_of("final.pt"), (folder / part).string(), "--part", part};
+        std::vector<std::string> words{"convert", source, (folder / part).string(), "--part", part};
         words.insert(words.end(), more.begin(), more.end());
         const ProgramResult r = run_program(words);
         INFO(r.err);
@@ -229,6 +232,8 @@ TEST_CASE("convert: parts of a released checkpoint stand alone") {
     for (const StoredTensor& t : own->tensors()) CHECK_MESSAGE(wavlm->find(t.name) != nullptr, t.name);
 
     const auto adapter = run("adapter", {"--dtype", "f16"});
+    for (const char* key : {"preset", "base"})  // without them train.from refuses it
+        CHECK_MESSAGE(adapter->metadata().at("__metadata__").contains(key), key);
     CHECK(adapter->find("layers.2.attention.wo_lora_B") != nullptr);
     CHECK(adapter->find("scale_fc_1.weight") != nullptr);
     CHECK(adapter->find("wavlm_audio_proj.weight") != nullptr);
@@ -240,12 +245,15 @@ TEST_CASE("convert: parts of a released checkpoint stand alone") {
               unused - 1 ==  // WavLM's mask embedding goes with WavLM
           released->tensors().size());
 
-    const ProgramResult no_heads =
-        run_program({"convert", file_of("final.pt"), (folder / "x").string(), "--part", "whisper"});
-    CHECK(no_heads.code != 0);
-    CHECK(no_heads.err.find("--heads") != std::string::npos);
-    CHECK(no_heads.error_lines() == 1);
-    CHECK(!std::filesystem::exists(folder / "x"));
+    // which heads it has is not in the file
+    for (const auto& [part, way_out] : {std::pair("whisper", "--heads"), {"adapter", "llm_heads"}}) {
+        const ProgramResult r = run_program({"convert", file_of("final.pt"), (folder / "x").string(), "--part", part});
+        CAPTURE(r.err);
+        CHECK(r.code != 0);
+        CHECK(r.err.find(way_out) != std::string::npos);
+        CHECK(r.error_lines() == 1);
+        CHECK(!std::filesystem::exists(folder / "x"));
+    }
 }
 
 TEST_CASE("convert: a released checkpoint is written as torch.save does, and read back") {
