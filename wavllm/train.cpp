@@ -110,8 +110,10 @@ int train(const Options& o) {
     if (preset.model.random_weights)
         std::printf("weights drawn and packed in %.1f s, audio encoded in %.1f s\n%s", load_seconds, encode_seconds,
                     resources_of(run.path()).c_str());
-    std::printf("trained %ld steps; validation: %s\nadapter: %s\nreport:  %s\n", report.steps_done,
-                summary(report.validations).c_str(), run.adapter_file().c_str(), (run.path() / "report.html").c_str());
+    const std::string validation = summary(report.validations);
+    std::printf("trained %ld steps%s%s\nadapter: %s\nreport:  %s\n", report.steps_done,
+                validation.empty() ? "" : "; validation: ", validation.c_str(), run.adapter_file().c_str(),
+                (run.path() / "report.html").c_str());
     return 0;
 }
 

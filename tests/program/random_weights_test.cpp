@@ -74,6 +74,8 @@ TEST_CASE(
         CAPTURE(r.err);
         REQUIRE(r.code == 0);
         CHECK((r.out.find("M acoustic encoder") != std::string::npos) == (out != "without"));
+        CHECK((r.out.find("; held as they are: lora ") != std::string::npos) == (out == "frozen-lora"));
+        CHECK(r.out.find("validation") == std::string::npos);  // there is nothing to validate with
         return losses_of(folder / out);
     };
     const std::string first = (folder / "first").string(), adapter = first + "/adapter.safetensors";
@@ -81,6 +83,8 @@ TEST_CASE(
     const std::vector<double> two =
         train("second", {"--set", "train.seed=7", "--set", "train.from=" + adapter, "--set", "prompt_adapter.hidden=16",
                          "--set", "train.trains=adapter+lora+prompt"});
+    train("frozen-lora", {"--set", "train.seed=7", "--set", "train.from=" + adapter, "--set",
+                          "prompt_adapter.hidden=16", "--set", "train.trains=adapter+prompt"});
     const std::vector<double> without = train("without", {"--set", "train.seed=7", "--set", "model.wavlm="});
     REQUIRE(one.size() == 3);
     REQUIRE(two.size() == 3);

@@ -77,13 +77,19 @@ std::string parameter_summary(const System& system) {
     const int64_t encoder = parameters_of_encoder(system.encoder->config()),
                   llm = parameters_of(system.llama->config());
     int64_t trained = 0;
-    std::string groups;
+    std::string groups, held;
     std::map<std::string, int64_t> by_group;
-    for (const Parameter& p : system.model->parameters()) {
-        by_group[std::string(p.group)] += p.tensor.numel();
-        trained += p.tensor.numel();
+    for (const Parameter& p : system.model->parameters()) by_group[std::string(p.group)] += p.tensor.numel();
+    const std::vector<Stage> stages = system.preset.all_stages();
+    for (const auto& [group, n] : by_group) {
+        const bool moves = std::any_of(stages.begin(), stages.end(), [&](const Stage& s) {
+            return s.does_train(group) || (group != "adapter" && group != "lora" && group != "prompt");
+        });
+        std::string& list = moves ? groups : held;
+        list += fmt::format("{}{} {}", list.empty() ? "" : ", ", group, n);
+        if (moves) trained += n;
     }
-    for (const auto& [group, n] : by_group) groups += fmt::format("{}{} {}", groups.empty() ? "" : ", ", group, n);
+    if (!held.empty()) groups += "; held as they are: " + held;
     std::string text = fmt::format(
         "frozen:  {:.2f} M speech encoder, {}{:.2f} M language model\n"
         "trained: {} ({})\n",
