@@ -4,8 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "kernels/common/fusion.h"
 #include "kernels/linear/packed_weight.h"
