@@ -41,15 +41,21 @@ double positive_number(const Checkpoint& c, const nlohmann::json& object, const 
     return v.get<double>();
 }
 
+/// Throws FileError if `object` has this key with another value; `says` is who says it. null is as good as nothing.
+void refuse_other(const Checkpoint& c, const char* says, const nlohmann::json& object, const char* key,
+                  const nlohmann::json& only) {
+    const auto it = object.find(key);
+    if (it != object.end() && !it->is_null() && *it != only)
+        throw FileError("{}: {} {} = {}, but only {} is supported", c.path().string(), says, key, shown(*it),
+                        only.dump());
+}
+
 /// Metadata of a GGUF with which llama.cpp turns rows of q and k by other angles than Llama does. Hugging Face's folders
 /// say the same by rope_scaling and head_dim.
 void check_rope(const Checkpoint& c, const LlamaConfig& k) {
     const nlohmann::json& m = c.metadata();
     const auto refuse = [&](const char* key, const nlohmann::json& only) {
-        const auto it = m.find(key);
-        if (it != m.end() && *it != only)
-            throw FileError("{}: its metadata say {} = {}, but only {} is supported", c.path().string(), key,
-                            shown(*it), only.dump());
+        refuse_other(c, "its metadata say", m, key, only);
     };
     refuse("llama.rope.scaling.type", "none");
     if (!m.contains("llama.rope.scaling.type"))  // then a factor alone means linear scaling; 0: none
@@ -101,10 +107,7 @@ LlamaConfig from_gguf(const Checkpoint& c) {
 /// Variants of Hugging Face's LlamaForCausalLM that compute something else than Llama does.
 void check_variant(const Checkpoint& c, const nlohmann::json& m) {
     const auto refuse = [&](const char* key, const nlohmann::json& only) {
-        const auto it = m.find(key);
-        if (it != m.end() && !it->is_null() && *it != only)
-            throw FileError("{}: config.json says {} = {}, but only {} is supported", c.path().string(), key,
-                            shown(*it), only.dump());
+        refuse_other(c, "config.json says", m, key, only);
     };
     refuse("model_type", "llama");
     refuse("hidden_act", "silu");

@@ -10,6 +10,7 @@
 #include "infer/wer.h"
 #include "models/preset/preset.h"
 #include "tests/program/program.h"
+#include "tests/program/replies.h"
 #include "tests/support/real_models.h"
 #include "tests/support/shared.h"
 #include "train/run_folder.h"
@@ -124,15 +125,6 @@ TEST_CASE("program: chat about recordings: the cascade reads what Whisper heard,
     real_model("smollm2-135m-instruct-q4_1");
     const std::filesystem::path home = WAVLLM_SOURCE_DIR;
     const std::string file = (home / "samples" / "sentences" / "jfk.flac").string();
-    const auto replies_of = [](const std::vector<std::string>& arguments, const std::string& input = "/dev/null") {
-        const ProgramResult r = run_program(arguments, input);
-        CAPTURE(r.err);
-        REQUIRE(r.code == 0);
-        std::vector<nlohmann::json> replies;
-        std::istringstream lines(r.out);
-        for (std::string line; std::getline(lines, line);) replies.push_back(nlohmann::json::parse(line));
-        return replies;
-    };
     const std::string question = "Which country does the speaker address?";
     const auto cascade = replies_of(
         {"chat", "--system", "cascade", "--speech", file, "--prompt", question, "--max-tokens", "24", "--json"});

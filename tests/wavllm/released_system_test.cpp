@@ -16,6 +16,7 @@
 #include "data/tokenizer/sentencepiece.h"
 #include "infer/evaluate.h"
 #include "tests/program/program.h"
+#include "tests/program/replies.h"
 #include "tests/support/shared.h"
 
 using namespace wavllm;
@@ -243,20 +244,14 @@ TEST_CASE("program: chat with a LLaMA-2 in its own template, told by the tokeniz
                                     folder / "llama/tokenizer.model");
     const auto tokenizer = open_sentencepiece(folder / "llama/tokenizer.model");
     const auto tokens_of = [&](const Prompt& prompt) { return prompt_ids(*tokenizer, prompt).left.size(); };
-    const auto replies_of = [&](std::vector<std::string> more) {
+    const auto replies_to = [&](std::vector<std::string> more) {
         std::vector<std::string> all{"chat", "--model", model, "--json"};
         all.insert(all.end(), more.begin(), more.end());
-        const ProgramResult r = run_program(all, folder.write("lines.txt", "Hello there.\nWhy is that?\n"));
-        CAPTURE(r.err);
-        REQUIRE(r.code == 0);
-        std::vector<nlohmann::json> replies;
-        std::istringstream lines(r.out);
-        for (std::string line; std::getline(lines, line);) replies.push_back(nlohmann::json::parse(line));
-        return replies;
+        return replies_of(all, folder.write("lines.txt", "Hello there.\nWhy is that?\n"));
     };
     const size_t first = tokens_of(make_prompt(ChatTemplate::llama2, "Hello there.", false)),
                  second = tokens_of(make_turn(ChatTemplate::llama2, "Why is that?", false));
-    const auto turns = replies_of({"--max-tokens", "4"}), cut = replies_of({"--max-tokens", "2"});
+    const auto turns = replies_to({"--max-tokens", "4"}), cut = replies_to({"--max-tokens", "2"});
     REQUIRE(turns.size() == 2);
     CHECK(turns[0].at("prompt_tokens") == first);
     REQUIRE(turns[0].at("reply_tokens") == 3);  // ends by itself: its EOS begins the next turn
@@ -264,8 +259,8 @@ TEST_CASE("program: chat with a LLaMA-2 in its own template, told by the tokeniz
     CHECK(cut[1].at("prompt_tokens") == 2 + second);  // cut: its last token and the turn's EOS
     Prompt own = make_prompt(ChatTemplate::llama2, "Hello there.", false);
     own.left.front().text = "[INST]<<SYS>>\nBe terse.\n<</SYS>>\n\n";
-    CHECK(replies_of({"--system-prompt", "Be terse.", "--max-tokens", "4"})[0].at("prompt_tokens") == tokens_of(own));
-    CHECK(replies_of({"--chat-template", "llama2", "--max-tokens", "4"})[0].at("reply") == turns[0].at("reply"));
+    CHECK(replies_to({"--system-prompt", "Be terse.", "--max-tokens", "4"})[0].at("prompt_tokens") == tokens_of(own));
+    CHECK(replies_to({"--chat-template", "llama2", "--max-tokens", "4"})[0].at("reply") == turns[0].at("reply"));
     const ProgramResult wrong = run_program({"chat", "--model", model, "--prompt", "Hi", "--chat-template", "chatml"});
     CHECK(wrong.code != 0);
     CHECK_MESSAGE(wrong.err.find("--chat-template chatml") != std::string::npos, wrong.err);

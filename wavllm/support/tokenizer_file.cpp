@@ -20,11 +20,7 @@ fs::path tokenizer_beside(const fs::path& model) {
 std::unique_ptr<Tokenizer> open_tokenizer_beside(const fs::path& model) {
     const fs::path sentencepiece = (fs::is_directory(model) ? model : model.parent_path()) / "tokenizer.model";
     if (fs::exists(sentencepiece)) return open_sentencepiece(sentencepiece);
-    return read_tokenizer_json(tokenizer_beside(model));
-}
-
-std::unique_ptr<Tokenizer> read_tokenizer_json(const fs::path& file) {
-    return open_hf_bpe(file);
+    return open_hf_bpe(tokenizer_beside(model));
 }
 
 }  // namespace wavllm

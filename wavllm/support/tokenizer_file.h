@@ -9,9 +9,6 @@ namespace wavllm {
 /// The tokenizer.json in this folder, or in the folder of this file. Throws FileError if there is none.
 std::filesystem::path tokenizer_beside(const std::filesystem::path& model);
 
-/// A Hugging Face tokenizer.json with byte-level BPE. Throws FileError.
-std::unique_ptr<Tokenizer> read_tokenizer_json(const std::filesystem::path& file);
-
 /// The tokenizer of a model in this folder, or of this file: the SentencePiece model tokenizer.model beside it, as LLaMA-2
 /// has it, or else tokenizer.json. Throws FileError if there is neither.
 std::unique_ptr<Tokenizer> open_tokenizer_beside(const std::filesystem::path& model);
