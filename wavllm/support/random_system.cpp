@@ -14,6 +14,7 @@
 #include "models/wavlm/random.h"
 #include "models/whisper/random.h"
 #include "tensor/allocator.h"
+#include "train/trainer.h"
 #include "wavllm/support/home.h"
 
 namespace wavllm {
@@ -80,11 +81,10 @@ std::string parameter_summary(const System& system) {
     std::string groups, held;
     std::map<std::string, int64_t> by_group;
     for (const Parameter& p : system.model->parameters()) by_group[std::string(p.group)] += p.tensor.numel();
-    const std::vector<Stage> stages = system.preset.all_stages();
+    const GroupSettings at_the_end = group_settings(system.preset, system.preset.total_steps());
     for (const auto& [group, n] : by_group) {
-        const bool moves = std::any_of(stages.begin(), stages.end(), [&](const Stage& s) {
-            return s.does_train(group) || (group != "adapter" && group != "lora" && group != "prompt");
-        });
+        const auto g = std::find(kParameterGroups.begin(), kParameterGroups.end(), group) - kParameterGroups.begin();
+        const bool moves = at_the_end[static_cast<size_t>(g)].updates > 0;
         std::string& list = moves ? groups : held;
         list += fmt::format("{}{} {}", list.empty() ? "" : ", ", group, n);
         if (moves) trained += n;
