@@ -6,6 +6,7 @@
 #include "data/json.h"
 #include "models/checkpoint/identity.h"
 #include "models/convert/convert.h"
+#include "models/convert/peft.h"
 #include "models/wavllm/released_system.h"
 #include "tensor/text.h"
 #include "train/training_state.h"
@@ -15,10 +16,6 @@ namespace wavllm {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool of_prompt_adapter(std::string_view name) {
-    return name.starts_with("scale_");
-}
 
 /// A hash by its first digits, since two of them differ there; anything else, such as a seed, whole.
 std::string shown(const std::string& identity) {
@@ -147,13 +144,13 @@ void AdapterFile::check_base(const BaseModels& loaded) const {
 }
 
 bool AdapterFile::has_prompt_adapter() const {
-    return std::any_of(tensors_.begin(), tensors_.end(), [](const auto& t) { return of_prompt_adapter(t.first); });
+    return std::any_of(tensors_.begin(), tensors_.end(), [](const auto& t) { return is_prompt_adapter_name(t.first); });
 }
 
 const StoredTensor& AdapterFile::at(const std::string& parameter) const {
     const auto found = tensors_.find(parameter);
     if (found != tensors_.end()) return *found->second;
-    if (of_prompt_adapter(parameter) && !has_prompt_adapter())
+    if (is_prompt_adapter_name(parameter) && !has_prompt_adapter())
         throw FileError("{}: no tensor \"{}\", nor any other of a prompt adapter: a first stage's file has none",
                         file_->path().string(), parameter);
     return file_->at(parameter);  // says which name is near
@@ -168,7 +165,7 @@ void AdapterFile::expect_all_taken(size_t taken, const std::vector<std::string>&
     for (const auto& [name, t] : tensors_) {
         if (known.contains(name)) continue;
         left.push_back(printable(name));
-        prompt = prompt && of_prompt_adapter(name);
+        prompt = prompt && is_prompt_adapter_name(name);
         ctc = ctc && name.starts_with("ctc.");
     }
     std::string hint;
@@ -187,7 +184,7 @@ void AdapterFile::check_shapes(const Preset& preset, const BaseConfigs& base, bo
     const bool lacks = may_lack_prompt_adapter && !has_prompt_adapter();
     std::vector<std::string> names;
     survey_parameters(preset, base, [&](const std::string& name, const Shape& shape) {
-        if (lacks && of_prompt_adapter(name)) return;
+        if (lacks && is_prompt_adapter_name(name)) return;
         const StoredTensor& t = at(name);
         if (Shape stored{std::span<const int64_t>(t.shape)}; !(stored == shape))
             throw FileError("{}: \"{}\" is {}, but the values of the preset and its models make it {}",
